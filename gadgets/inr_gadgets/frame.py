@@ -1,0 +1,122 @@
+"""One temporal frame of radial readouts: Gadgetron's own ReconData, so C++ gadgets can stand beside ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData, SamplingDescription
+
+# Positions in the first readout header's user_int that carry what ReconData has no place for.
+FRAME_INDEX_SLOT, GROUP_INDEX_SLOT = 7, 6
+
+
+class Frame(ReconData):  # type: ignore[misc]
+    """The readouts of one frame of one slice, as ReconData with one bit.
+
+    Layout of the bit's buffer, Gadgetron's own: ``data`` (samples, spokes, 1, coils, 1, 1, 1) complex64, ``trajectory``
+    (2, samples, spokes, 1, 1, 1, 1) float32 = (kx, ky) in cycles per pixel of the reconstructed matrix, from -0.5 to 0.5,
+    ``headers`` (spokes, 1, 1, 1, 1) acquisition headers in the order of acquisition.
+
+    The k-space convention is  y(k) = 1/sqrt(nx ny) * sum_r x(r) exp(-2 pi i (kx x + ky y)), x and y in pixels from pixel n // 2.
+
+    Attributes
+    ----------
+    arrived : float
+        ``time.monotonic()`` at which the frame's last readout had been read. It does not travel over the wire: a frame that
+        comes from another process arrives when it is read here.
+    """
+
+    def __init__(self, bits: Sequence[ReconBit], arrived: float | None = None) -> None:
+        super().__init__(list(bits))
+        self.arrived = time.monotonic() if arrived is None else arrived
+
+    @classmethod
+    def from_readouts(
+        cls,
+        kspace: np.ndarray,
+        traj: np.ndarray,
+        headers: Sequence[Any],
+        *,
+        matrix: tuple[int, int],
+        fov_mm: tuple[float, float, float],
+        index: int,
+        group: int = 0,
+        arrived: float | None = None,
+    ) -> Frame:
+        """Gather readouts into a frame.
+
+        Parameters
+        ----------
+        kspace : (coils, spokes, samples) complex64
+        traj : (spokes, samples, 2) float32, (kx, ky) in cycles per pixel
+        headers : ``spokes`` of ismrmrd.AcquisitionHeader 
+        matrix, fov_mm
+            (x, y) pixels and (x, y, z) mm of the reconstructed image.
+        index
+            The frame's number within its group, from 0.
+        group
+            Number of the (encoding space, slice, set, contrast, ..) the frame belongs to, from 0 in order of appearance.
+        arrived
+            See the class; None for now.
+        """
+        n_coils, n_spokes, n_samples = kspace.shape
+        data = np.asarray(kspace, dtype=np.complex64).transpose(2, 1, 0).reshape(n_samples, n_spokes, 1, n_coils, 1, 1, 1)
+        trajectory = np.asarray(traj, dtype=np.float32).transpose(2, 1, 0).reshape(2, n_samples, n_spokes, 1, 1, 1, 1)
+        stamped = np.empty((n_spokes, 1, 1, 1, 1), dtype=object)
+        for i, header in enumerate(headers):
+            copy = type(header).from_buffer_copy(header)
+            copy.user_int[FRAME_INDEX_SLOT], copy.user_int[GROUP_INDEX_SLOT] = index, group
+            stamped[i, 0, 0, 0, 0] = copy
+        sampling = SamplingDescription()
+        sampling.recon_matrix[:] = (*matrix, 1)
+        sampling.encoded_matrix[:] = (n_samples, n_spokes, 1)
+        sampling.recon_FOV[:] = fov_mm
+        sampling.encoded_FOV[:] = fov_mm
+        return cls([ReconBit(ReconBuffer(data, trajectory, None, stamped, sampling))], arrived)
+
+    @classmethod
+    def from_recon_data(cls, recon_data: ReconData) -> Frame:
+        """Take over what came from another process; a Frame is returned as it is."""
+        return recon_data if isinstance(recon_data, cls) else cls(recon_data.bits)
+
+    @property
+    def kspace(self) -> np.ndarray:
+        """(coils, spokes, samples) complex64."""
+        data = self.bits[0].data.data
+        return np.ascontiguousarray(data[:, :, 0, :, 0, 0, 0].transpose(2, 1, 0))
+
+    @property
+    def traj(self) -> np.ndarray:
+        """(spokes, samples, 2) float32, (kx, ky) in cycles per pixel."""
+        trajectory = self.bits[0].data.trajectory
+        return np.ascontiguousarray(trajectory[:2].reshape(2, *trajectory.shape[1:3]).transpose(2, 1, 0))
+
+    @property
+    def headers(self) -> list[Any]:
+        """The readouts' headers, in the order of acquisition."""
+        return list(self.bits[0].data.headers.reshape(-1, order="F"))
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """(x, y) of the reconstructed image, pixels."""
+        x, y, _ = self.bits[0].data.sampling.recon_matrix
+        return int(x), int(y)
+
+    @property
+    def fov_mm(self) -> tuple[float, float, float]:
+        """(x, y, z) of the reconstructed image, mm."""
+        x, y, z = self.bits[0].data.sampling.recon_FOV
+        return float(x), float(y), float(z)
+
+    @property
+    def index(self) -> int:
+        """The frame's number within its group, from 0."""
+        return int(self.headers[0].user_int[FRAME_INDEX_SLOT])
+
+    @property
+    def group(self) -> int:
+        """Number of the slice, set, contrast .. that the frame belongs to, from 0 in order of appearance."""
+        return int(self.headers[0].user_int[GROUP_INDEX_SLOT])

@@ -1,0 +1,51 @@
+"""What a gadget is: a class made from (header, parameters) with one generator, ``process``.
+
+The same object runs (a) as an external gadget of the real Gadgetron, (b) chained with the others in one process by our
+server, (c) over a file with no socket at all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+
+class Gadget(ABC):
+    """One stage of a reconstruction.
+
+    Class attributes
+    ----------------
+    name
+        The prefix of its parameters in ``--set NAME.parameter=value``.
+    parameter_type
+        A frozen dataclass whose fields are declared with :func:`inr_core.parameters.parameter`.
+    works_while_idle
+        True when ``process`` uses the time in which no item is waiting: the chain then feeds it from a
+        :class:`inr_gadgets.handoff.Handoff`, which has ``pending()``, filled by a thread of its own.
+    """
+
+    name: ClassVar[str]
+    parameter_type: ClassVar[type]
+    works_while_idle: ClassVar[bool] = False
+
+    def __init__(self, header: Any, parameters: Any = None) -> None:
+        """Make the gadget for one scan.
+
+        Parameters
+        ----------
+        header : ismrmrd.xsd.ismrmrdHeader
+            The scan's own header, as it came over the wire.
+        parameters
+            An instance of ``parameter_type``; None for the defaults.
+        """
+        self.header = header
+        self.parameters = self.parameter_type() if parameters is None else parameters
+
+    @abstractmethod
+    def process(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Turn the stage's input into its output, until the input ends; items of other types are handed on as they are.
+
+        An error of the input is raised by ``items`` after everything that came before it, so a generator that has work
+        left for the end of the scan does it only on a normal end.
+        """
