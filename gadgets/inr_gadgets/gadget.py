@@ -6,9 +6,13 @@ server, (c) over a file with no socket at all.
 
 from __future__ import annotations
 
+import logging
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
+
+logger = logging.getLogger(__name__)
 
 
 class Gadget(ABC):
@@ -41,6 +45,9 @@ class Gadget(ABC):
         """
         self.header = header
         self.parameters = self.parameter_type() if parameters is None else parameters
+        # The host replaces these two: where a line for the operator goes, and whether the scan is to be ended early.
+        self.announce: Callable[[str], None] = logger.info
+        self.stop = threading.Event()
 
     @abstractmethod
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
