@@ -1,0 +1,221 @@
+"""Image series on disk, as Gadgetron's client lays them out: /<group>/image_<series>/{data, header, attributes}."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import ismrmrd
+import numpy as np
+from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
+
+from inr_core.errors import DataError
+from inr_gadgets.scan_file import create_private, open_for_reading
+
+_PREFIX = "image_"
+_WHAT = "images, as Gadgetron's client writes them"
+
+
+class ImageWriter:
+    """Writes images as they come; the file is complete after each of them.
+
+    ``append`` may be called from several threads. One series has one shape and one type.
+
+    Parameters
+    ----------
+    path
+        The .h5 file. A new one is readable only by its owner (mode 0600); to an existing one a new group is added.
+    group
+        Its name; None for the date and time, as Gadgetron's client does.
+
+    Raises
+    ------
+    DataError
+        If the file is no HDF5 file, cannot be written, or has the group already.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], group: str | None = None) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        if self.path.exists():
+            open_for_reading(self.path, _WHAT).close()
+            try:
+                self._file = h5py.File(self.path, "r+")
+            except OSError as error:
+                raise DataError(
+                    f"{self.path} cannot be written ({error})",
+                    "a file that no other program has open",
+                    "choose another name",
+                ) from error
+        else:
+            self._file = create_private(self.path, overwrite=False)
+        if group is None:
+            group = self._unused(time.strftime("%Y-%m-%d %H:%M:%S"))
+        elif group in self._file:
+            self._file.close()
+            raise DataError(
+                f"{self.path} has a group '{group}' already", "a new group", "choose another or leave it out"
+            )
+        self.group = group
+        self._group = self._file.create_group(group)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def append(self, image: ismrmrd.Image) -> None:
+        """Add an image to the series of its header, and flush the file.
+
+        Raises
+        ------
+        DataError
+            If its shape or type is not the series' own, the file is closed, or it cannot be written (a full disk).
+        """
+        with self._lock:
+            if not self._file:
+                raise DataError(f"{self.path} is closed", "an open image file", "append before close()")
+            try:
+                self._append(image)
+                self._file.flush()
+            except (OSError, RuntimeError) as error:
+                raise DataError(
+                    f"{self.path} cannot be written ({error})",
+                    advice="free space on the disk, or choose another folder",
+                ) from error
+
+    def close(self) -> None:
+        """Close the file. A second call does nothing."""
+        with self._lock:
+            self._file.close()
+
+    def _append(self, image: ismrmrd.Image) -> None:
+        pixels = np.ascontiguousarray(image.data)
+        stored = get_hdf5type(image.data_type)
+        name = f"{_PREFIX}{image.image_series_index}"
+        series = self._group.get(name)
+        if series is None:
+            series = self._group.create_group(name)
+            shape = pixels.shape
+            # One image a chunk, as in ISMRMRD's C library, which the client writes with.
+            series.create_dataset("data", (0, *shape), maxshape=(None, *shape), chunks=(1, *shape), dtype=stored)
+            series.create_dataset("header", (0,), maxshape=(None,), chunks=(64,), dtype=image_header_dtype)
+            text = h5py.special_dtype(vlen=bytes)
+            series.create_dataset("attributes", (0,), maxshape=(None,), chunks=(64,), dtype=text)
+        data = series["data"]
+        if data.shape[1:] != pixels.shape or data.dtype != stored:
+            raise DataError(
+                f"an image {pixels.shape} {pixels.dtype} for series {image.image_series_index}",
+                f"{data.shape[1:]} {_plain(data.dtype)} as in its first image",
+                "give it another series index",
+            )
+        attributes = image.attribute_string.encode()
+        header = image.getHead()
+        header.attribute_string_len = len(attributes)
+        count = len(data)
+        for table in (series["header"], series["attributes"], data):
+            table.resize(count + 1, axis=0)
+        series["header"][count] = np.frombuffer(header, image_header_dtype)[0]
+        series["attributes"][count] = attributes
+        data[count] = pixels.view(stored) if stored.fields else pixels.astype(stored, copy=False)
+
+    def _unused(self, group: str) -> str:
+        unique, number = group, 1
+        while unique in self._file:
+            number += 1
+            unique = f"{group} {number}"
+        return unique
+
+
+def list_series(path: str | os.PathLike[str]) -> dict[str, dict[int, int]]:
+    """The series of an image file: group to series index to number of images; groups in the order of their names.
+
+    Raises
+    ------
+    DataError
+        If the file is absent, not HDF5 or truncated.
+    """
+    with open_for_reading(Path(path), _WHAT) as file:
+        return _list_series(file)
+
+
+def read_series(
+    path: str | os.PathLike[str], series: int, group: str | None = None
+) -> tuple[np.ndarray, list[ismrmrd.ImageHeader], list[dict[str, Any]]]:
+    """Read one series.
+
+    Parameters
+    ----------
+    path
+        The .h5 file.
+    series
+        The series index: 1 live, 2 refined, 3 motion.
+    group
+        The group; None for the last one (by name, so by date) that holds images.
+
+    Returns
+    -------
+    data : (n, channels, z, y, x), of the type it was stored in; complex where that was complex
+    headers : n of ismrmrd.ImageHeader
+    meta : n dicts, name to text (or list of texts)
+
+    Raises
+    ------
+    DataError
+        If the file is absent or damaged, or has no such group or series.
+    """
+    path = Path(path)
+    with open_for_reading(path, _WHAT) as file:
+        found = _list_series(file)
+        if not found:
+            raise DataError(f"{path} holds no images", _WHAT, "give the output of a reconstruction")
+        group = list(found)[-1] if group is None else group
+        if group not in found:
+            raise DataError(f"{path} has no group '{group}'", f"one of: {', '.join(found)}")
+        if series not in found[group]:
+            have = ", ".join(str(index) for index in found[group])
+            raise DataError(f"{path}:/{group} has no series {series}", f"one of: {have}")
+        stored = file[f"{group}/{_PREFIX}{series}"]
+        try:
+            data, heads, texts = stored["data"][()], stored["header"][()], stored["attributes"][()]
+        except (KeyError, OSError) as error:
+            raise DataError(
+                f"{path}:/{group}/{_PREFIX}{series} cannot be read ({error})", "data, header and attributes"
+            ) from error
+    if data.dtype.fields:
+        data = data.view(np.complex64 if data.dtype["real"].itemsize == 4 else np.complex128)
+    packed = np.zeros(len(heads), image_header_dtype)
+    for name in image_header_dtype.names:
+        packed[name] = heads[name]
+    headers = [ismrmrd.ImageHeader.from_buffer_copy(head.tobytes()) for head in packed]
+    return data, headers, [dict(ismrmrd.Meta.deserialize(text)) for text in texts]
+
+
+def _list_series(file: Any) -> dict[str, dict[int, int]]:
+    found: dict[str, dict[int, int]] = {}
+    for name in sorted(file):
+        group = file[name]
+        if not isinstance(group, h5py.Group):
+            continue
+        indices = sorted(
+            int(key.removeprefix(_PREFIX))
+            for key, value in group.items()
+            if key.startswith(_PREFIX) and key.removeprefix(_PREFIX).isdigit() and "data" in value
+        )
+        if indices:
+            found[name] = {index: len(group[f"{_PREFIX}{index}/data"]) for index in indices}
+    return found
+
+
+def _plain(dtype: np.dtype[Any]) -> str:
+    if dtype.fields:
+        return "complex64" if dtype["real"].itemsize == 4 else "complex128"
+    return str(dtype)
