@@ -1,0 +1,154 @@
+"""Angles against published numbers; the ramp against the plateau of an analytic disc, by an explicit transform."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from inr_core.errors import DataError, ParameterError
+from inr_core.trajectory import (
+    GOLDEN_ANGLE_DEG,
+    golden_angle,
+    radial_trajectory,
+    raga_angle,
+    ramp_density,
+    spoke_angles,
+)
+
+
+def bessel_j1(x: np.ndarray) -> np.ndarray:
+    """J1 by the trapezium rule on its periodic integral, which converges exponentially (SciPy is no dependency)."""
+    tau = (np.arange(512) + 0.5) * np.pi / 512
+    return np.cos(tau - x[..., None] * np.sin(tau)).mean(axis=-1)
+
+
+def disc_kspace(traj: np.ndarray, radius: float, centre: tuple[float, float], matrix: tuple[int, int]) -> np.ndarray:
+    """Samples of a unit disc, y = 1/sqrt(nx ny) * its Fourier transform; lengths in pixels."""
+    k = np.linalg.norm(traj.astype(np.float64), axis=-1)
+    safe = np.where(k > 1e-12, k, 1.0)
+    jinc = np.where(k > 1e-12, radius * bessel_j1(2 * np.pi * radius * safe) / safe, np.pi * radius**2)
+    phase = np.exp(-2j * np.pi * (traj[..., 0] * centre[0] + traj[..., 1] * centre[1]))
+    return jinc * phase / np.sqrt(matrix[0] * matrix[1])
+
+
+def adjoint(y: np.ndarray, traj: np.ndarray, matrix: tuple[int, int]) -> np.ndarray:
+    """A^H y by an explicit sum in float64, image (y, x)."""
+    k = traj.astype(np.float64).reshape(-1, 2)
+    ex, ey = (np.exp(2j * np.pi * np.outer(np.arange(n) - n // 2, k[:, i])) for i, n in enumerate(matrix))
+    return np.einsum("yk,k,xk->yx", ey, y.reshape(-1), ex, optimize=True) / np.sqrt(matrix[0] * matrix[1])
+
+
+@pytest.mark.parametrize(("n", "degrees"), [(1, 111.246118), (2, 68.753882), (3, 49.750776), (7, 23.628143)])
+def test_tiny_golden_angles(n: int, degrees: float) -> None:
+    assert golden_angle(n) == pytest.approx(degrees, abs=1e-6)
+    assert golden_angle(n, "2pi") == pytest.approx(2 * degrees, abs=2e-6)
+
+
+def test_golden_angle_is_the_documented_one() -> None:
+    assert pytest.approx(180 * 2 / (1 + 5**0.5), abs=1e-12) == GOLDEN_ANGLE_DEG
+
+
+@pytest.mark.parametrize(("spokes", "n"), [(377, 1), (233, 1), (377, 2), (419, 7), (21, 1), (5, 1)])
+def test_raga_is_a_uniform_set_near_the_golden_angle(spokes: int, n: int) -> None:
+    angle = raga_angle(spokes, n)
+    units = np.mod(np.arange(spokes) * angle / (180 / spokes), spokes)
+    assert np.allclose(np.sort(np.round(units)), np.arange(spokes)), "every angle of the grid once"
+    assert np.allclose(units, np.round(units), atol=1e-6)
+    assert abs(angle - golden_angle(n)) < 180 / spokes
+    assert raga_angle(spokes, n, "2pi") == pytest.approx(2 * angle)
+
+
+def test_raga_names_the_sets_that_exist() -> None:
+    with pytest.raises(ParameterError, match=r"RAGA set of 400 spokes for tiny golden angle 1; expected 233 or 377"):
+        raga_angle(400)
+    with pytest.raises(ParameterError, match="tiny golden angle number 0; expected a whole number of at least 1"):
+        raga_angle(377, 0)
+
+
+def test_wrong_angle_schemes_are_refused() -> None:
+    with pytest.raises(ParameterError, match="tiny golden angle number 0; expected a whole number of at least 1"):
+        golden_angle(0)
+    with pytest.raises(ParameterError, match="angle base 'tau'; expected pi or 2pi"):
+        golden_angle(1, "tau")  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="direction 0; expected 1 or -1"):
+        spoke_angles([0], direction=0)
+
+
+def test_spoke_angles_offset_direction_and_large_numbers() -> None:
+    assert np.allclose(spoke_angles([0, 1, 2], 90.0, 10.0), np.deg2rad([10, 100, 190]))
+    assert np.allclose(spoke_angles([0, 1], 90.0, 10.0, -1), np.deg2rad([350, 260]))
+    late = 10_000_000
+    turns = (late * GOLDEN_ANGLE_DEG) % 360
+    assert spoke_angles(late) == pytest.approx(np.deg2rad(turns), abs=1e-7)
+
+
+@pytest.mark.parametrize("n_samples", [8, 9])
+def test_spokes_pass_through_the_centre_sample(n_samples: int) -> None:
+    traj = radial_trajectory(np.deg2rad([0.0, 90.0, 200.0]), n_samples)
+    assert traj.shape == (3, n_samples, 2)
+    assert traj.dtype == np.float32
+    assert np.all(traj[:, n_samples // 2] == 0)
+    assert traj[0, 0] == pytest.approx([-(n_samples // 2) / n_samples, 0])
+    assert traj[1, -1] == pytest.approx([0, (n_samples - 1 - n_samples // 2) / n_samples], abs=1e-7)
+
+
+def test_center_spacing_and_aspect() -> None:
+    traj = radial_trajectory([0.0, np.pi / 2], 6, 1, spacing=0.1, aspect=1.5)
+    assert traj[0, :, 0] == pytest.approx([-0.1, 0, 0.1, 0.2, 0.3, 0.4])
+    assert traj[1, :, 1] == pytest.approx([-0.15, 0, 0.15, 0.3, 0.45, 0.6], abs=1e-6)
+
+
+# matrix, samples, centre sample, spacing (cycles per pixel), spokes, aspect
+PLATEAUS = {
+    "even, twofold oversampling": ((48, 48), 96, None, None, 89, 1.0),
+    "odd": ((45, 45), 89, None, 1 / 89, 89, 1.0),
+    "no oversampling": ((48, 48), 48, None, None, 89, 1.0),
+    "threefold oversampling": ((32, 32), 96, None, None, 55, 1.0),
+    "not square": ((56, 39), 112, None, None, 89, 1.0),
+    "oblong pixels": ((48, 32), 96, None, None, 89, 1.5),
+    "asymmetric echo": ((48, 48), 72, 24, 1 / 96, 144, 1.0),
+    "half-spokes": ((48, 48), 48, 0, 1 / 96, 233, 1.0),
+    "centre between samples": ((48, 48), 96, 47.6, 1 / 96, 89, 1.0),
+}
+
+
+@pytest.mark.parametrize("case", PLATEAUS, ids=str)
+def test_a_disc_comes_out_at_its_value(case: str) -> None:
+    matrix, n_samples, center, spacing, spokes, aspect = PLATEAUS[case]
+    traj = radial_trajectory(spoke_angles(np.arange(spokes)), n_samples, center, spacing=spacing, aspect=aspect)
+    # Gridding sees the object repeated at the sampled field of view: without oversampling it has to be smaller.
+    radius, centre = (0.22 if n_samples == matrix[0] else 0.3) * min(matrix), (2.0, -1.0)
+    physical = traj / np.array([1.0, aspect], np.float32)  # the disc is round in mm, so an ellipse in oblong pixels
+    y = disc_kspace(physical, radius, (centre[0], centre[1] * aspect), matrix) / aspect
+    image = adjoint(ramp_density(traj, matrix, aspect=aspect) * y, traj, matrix)
+    x, row = (np.arange(n) - n // 2 for n in matrix)
+    inside = np.hypot(x[None] - centre[0], (row[:, None] - centre[1]) * aspect) < 0.6 * radius
+    assert image[inside].real.mean() == pytest.approx(1.0, abs=0.01)
+    assert abs(image[inside].imag.mean()) < 0.01
+
+
+@pytest.mark.parametrize("spokes", [13, 21])
+def test_the_plateau_holds_far_below_nyquist(spokes: int) -> None:
+    """Streaks come and go from point to point, but the level inside the disc stays."""
+    matrix = (64, 64)
+    traj = radial_trajectory(spoke_angles(np.arange(spokes)), 128)
+    image = adjoint(ramp_density(traj, matrix) * disc_kspace(traj, 16.0, (0, 0), matrix), traj, matrix)
+    x = np.arange(64) - 32
+    assert image[np.hypot(*np.meshgrid(x, x)) < 8].real.mean() == pytest.approx(1.0, abs=0.02)
+
+
+def test_weights_are_ring_areas_with_the_centre_of_euler_and_maclaurin() -> None:
+    density = ramp_density(radial_trajectory(spoke_angles(np.arange(7)), 10), (5, 3))
+    assert density[0, 5] == pytest.approx(15 * np.pi / 7 * 0.1**2 / 6, rel=1e-5)
+    assert density[2, 7] == pytest.approx(15 * np.pi / 7 * 0.2 * 0.1, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (4, 1, 2), (4, 8, 3), (0, 8, 2)])
+def test_a_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"a trajectory of shape \(.*\); expected \(spokes, samples, 2\)"):
+        ramp_density(np.zeros(shape, np.float32), (8, 8))
+
+
+def test_a_spoke_without_length_is_refused() -> None:
+    with pytest.raises(DataError, match="all lie on one point of k-space; expected straight spokes"):
+        ramp_density(np.zeros((2, 8, 2), np.float32), (8, 8))
