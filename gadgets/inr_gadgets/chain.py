@@ -1,0 +1,214 @@
+"""The gadgets of one scan, made from a configuration and linked one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+from inr_core.errors import ConfigError, ParameterError
+from inr_core.parameters import parse
+from inr_gadgets.gadget import Gadget
+from inr_gadgets.handoff import Handoff
+
+# What a configuration may call by name, and where it is; nothing else is ever imported on behalf of a client or a file.
+GadgetTable = Mapping[str, tuple[str, str] | type[Gadget]]
+GADGETS: GadgetTable = MappingProxyType(
+    {
+        "buffer": ("inr_gadgets.buffer", "BufferGadget"),
+        "recon": ("inr_gadgets.recon", "ReconGadget"),
+        "image": ("inr_gadgets.image", "ImageGadget"),
+    }
+)
+
+
+def gadget_class(target: str, table: GadgetTable = GADGETS) -> type[Gadget]:
+    """Return a gadget's class, importing its module only now.
+
+    Raises
+    ------
+    ConfigError
+        When the table has no such gadget.
+    """
+    entry = table.get(target)
+    if entry is None:
+        raise ConfigError(f"gadget '{target}'", f"one of {', '.join(table)}")
+    if isinstance(entry, tuple):
+        found: type[Gadget] = getattr(importlib.import_module(entry[0]), entry[1])
+        return found
+    return entry
+
+
+@dataclass(frozen=True)
+class GadgetConfig:
+    """One gadget of a configuration: what it is called there and its properties, as text."""
+
+    target: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ChainConfig:
+    """The gadgets of a configuration, in order."""
+
+    gadgets: tuple[GadgetConfig, ...]
+    table: GadgetTable = field(default_factory=lambda: GADGETS)
+    name: str = "the configuration"
+
+    def build(
+        self, header: Any, overrides: Mapping[str, object] | None = None, flat: Mapping[str, object] | None = None
+    ) -> Chain:
+        """Make the gadgets for one scan.
+
+        Parameters
+        ----------
+        header : ismrmrd.xsd.ismrmrdHeader
+            The scan's.
+        overrides
+            ``{"recon.virtual_coils": "6"}``: from the command line; they win over the configuration's properties.
+        flat
+            The same, and names without the gadget, as vendor platforms send them; they win over both. See
+            :func:`place_parameters`.
+
+        Raises
+        ------
+        ParameterError
+            For a name that no gadget has, a name that several have, or a bad value.
+        """
+        classes = {gadget.target: gadget_class(gadget.target, self.table) for gadget in self.gadgets}
+        values = {gadget.target: dict[str, object](gadget.properties) for gadget in self.gadgets}
+        for settings in (overrides or {}, flat or {}):
+            for target, placed in place_parameters(settings, classes).items():
+                values[target] = _merge(values[target], placed)
+        made = []
+        for target, kind in classes.items():
+            made.append(kind(header, parse(kind.parameter_type, values[target], target)))
+        return Chain(made)
+
+
+class Chain:
+    """Gadgets linked so that each one's output is the next one's input."""
+
+    def __init__(self, gadgets: Iterable[Gadget], depth: int = 32) -> None:
+        """Link the gadgets; ``depth`` is how many items may wait before each that works while it waits."""
+        self.gadgets = list(gadgets)
+        self._depth = depth
+        self._stop = threading.Event()
+        for gadget in self.gadgets:
+            gadget.stop = self._stop
+
+    @property
+    def announce(self) -> Callable[[str], None]:
+        """Where the gadgets' lines for the operator go; it is called from several threads."""
+        return self.gadgets[0].announce
+
+    @announce.setter
+    def announce(self, announce: Callable[[str], None]) -> None:
+        for gadget in self.gadgets:
+            gadget.announce = announce
+
+    def stop(self) -> None:
+        """Tell the gadgets to send what they have and end."""
+        self._stop.set()
+
+    def run(self, items: Iterable[Any], interrupt: Callable[[], None] | None = None) -> Generator[Any, None, None]:
+        """Yield what comes out of the last gadget.
+
+        Gadgets with ``works_while_idle`` are fed through a :class:`Handoff`; what stands before one runs in its thread.
+        When the caller leaves early, or a gadget fails, the others are stopped and their threads have ended on return.
+
+        Parameters
+        ----------
+        items
+            The scan's readouts and waveforms.
+        interrupt
+            Makes ``items`` come back when it waits for input, and end.
+        """
+        handoffs: list[Handoff[Any]] = []
+        stage: Any = items
+        try:
+            for gadget in self.gadgets:
+                if gadget.works_while_idle:
+                    waker = handoffs[-1].close if handoffs else interrupt
+                    handoffs.append(Handoff(stage, self._depth, interrupt=waker, name=f"before {gadget.name}"))
+                    stage = handoffs[-1]
+                stage = gadget.process(stage)
+            for item in stage:
+                yield stamp_departure(item)
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            with contextlib.ExitStack() as closing:
+                # Left in reverse: the last gadget first, then the threads from the scan's end on.
+                for handoff in handoffs:
+                    closing.callback(handoff.close)
+                if hasattr(stage, "close"):
+                    closing.callback(stage.close)
+
+
+def stamp_departure(item: Any) -> Any:
+    """Replace a live image's ``inr_arrived`` by the milliseconds since then, ``inr_latency_ms``."""
+    meta = getattr(item, "meta", None)
+    if isinstance(meta, dict) and "inr_arrived" in meta:
+        arrived = float(meta.pop("inr_arrived"))
+        meta["inr_latency_ms"] = f"{(time.monotonic() - arrived) * 1e3:.3f}"
+    return item
+
+
+def place_parameters(
+    settings: Mapping[str, object], classes: Mapping[str, type[Gadget]]
+) -> dict[str, dict[str, object]]:
+    """Find the gadget that each parameter belongs to.
+
+    Parameters
+    ----------
+    settings
+        By name: ``recon.virtual_coils``; or ``virtual_coils`` and ``reconvirtualcoils``, as the vendor platforms write
+        them, which allow letters and digits only. Case and underscores do not matter.
+    classes
+        The gadgets' classes, by name.
+
+    Returns
+    -------
+    Parameters by gadget.
+
+    Raises
+    ------
+    ParameterError
+        For a name that no gadget has, or several; it lists the good ones.
+    """
+    known = {(target, f.name): None for target, kind in classes.items() for f in fields(kind.parameter_type)}
+    placed: dict[str, dict[str, object]] = {target: {} for target in classes}
+    for name, value in settings.items():
+        if not isinstance(value, str | bool | int | float):
+            raise ParameterError(f"parameter {name} = {value!r}", "text, a number, true or false")
+        plain = _plain(name)
+        if "." in name:
+            matches = [key for key in known if f"{_plain(key[0])}.{_plain(key[1])}" == plain]
+        else:
+            matches = [key for key in known if plain in (_plain(key[1]), _plain(key[0]) + _plain(key[1]))]
+        if len(matches) != 1:
+            good = ", ".join(".".join(key) for key in (matches or known))
+            problem = "is of several gadgets" if matches else "is of no gadget here"
+            raise ParameterError(f"parameter '{name}' {problem}", f"one of {good}")
+        target, parameter = matches[0]
+        if parameter in placed[target]:
+            raise ParameterError(f"parameter {target}.{parameter} is given twice", "once")
+        placed[target][parameter] = value
+    return placed
+
+
+def _merge(old: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
+    """Let new values win over old ones of the same name, however that is written."""
+    names = {_plain(name) for name in new}
+    return {name: value for name, value in old.items() if _plain(name) not in names} | dict(new)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()

@@ -1,0 +1,106 @@
+"""What a client asks for before its data: a configuration, the scan's header and, from some, parameters as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from inr_core.errors import ConfigError, ParameterError, ProtocolError
+from inr_gadgets.chain import ChainConfig, GadgetTable
+from inr_gadgets.configs import load_config, parse_config
+from inr_gadgets.header import parse_header
+from inr_gadgets.messages import ConfigFile, ConfigText, Header, Text
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Request:
+    """Gathers the messages that come before the data.
+
+    Attributes
+    ----------
+    config
+        The first message.
+    header
+        ismrmrd.xsd.ismrmrdHeader, and its text; None until it has come.
+    parameters
+        Of the JSON, ``config`` and ``customconfig`` included.
+    """
+
+    config: ConfigFile | ConfigText | None = None
+    header: Any = None
+    header_xml: str = ""
+    parameters: dict[str, object] = field(default_factory=dict)
+
+    def take(self, message: Any) -> bool:
+        """Take a message in; False when it is not one that comes before the data.
+
+        Raises
+        ------
+        ProtocolError
+            When it is out of order.
+        DataError
+            When the header cannot be read.
+        ParameterError
+            When JSON cannot be read.
+        """
+        if is_json(message):
+            self.parameters.update(_parameters(message.text))
+        elif isinstance(message, ConfigFile | ConfigText):
+            if self.config is not None:
+                raise ProtocolError("a second configuration", "the header after the first")
+            self.config = message
+        elif isinstance(message, Header):
+            if self.config is None:
+                raise ProtocolError("the header before the configuration", "the configuration first")
+            if self.header is not None:
+                raise ProtocolError("a second header", "one, before the data")
+            self.header, self.header_xml = parse_header(message.xml), message.xml
+        else:
+            return False
+        return True
+
+    def check_complete(self, arrived: str) -> None:
+        """Raise ProtocolError when the data begin too early."""
+        if self.header is None:
+            missing = "configuration" if self.config is None else "header"
+            raise ProtocolError(f"{arrived} before the {missing}", "configuration, header, data, CLOSE")
+
+    def chain_config(self, table: GadgetTable) -> ChainConfig:
+        """Find the configuration: the one that the JSON names, or else the first message's."""
+        name = self.parameters.get("customconfig") or self.parameters.get("config")
+        if name:
+            if not isinstance(name, str):
+                raise ParameterError(f"config = {name!r}", "the name of a configuration")
+            return load_config(name, table)
+        if isinstance(self.config, ConfigText):
+            return parse_config(self.config.text, table)
+        if self.config is None:
+            raise ConfigError("no configuration", "its name or its text before the data")
+        return load_config(self.config.name, table)
+
+    def settings(self) -> dict[str, object]:
+        """Return the JSON's parameters without the names of configurations."""
+        return {name: value for name, value in self.parameters.items() if name not in ("config", "customconfig")}
+
+
+def is_json(message: Any) -> bool:
+    """Tell parameters from a configuration's XML and from text that somebody only wants to have said."""
+    return isinstance(message, Text | ConfigText) and message.text.lstrip().startswith("{")
+
+
+def _parameters(text: str) -> dict[str, object]:
+    good = '{"parameters": {"name": value}}'
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise ParameterError(f"parameters that are not JSON ({error})", good) from None
+    except RecursionError:
+        raise ParameterError("parameters that are nested too deeply", good) from None
+    found = document.get("parameters")
+    if not isinstance(found, dict):
+        raise ParameterError("JSON without parameters", good)
+    return found

@@ -1,0 +1,298 @@
+"""The server: accepts at once, warms up behind, serves many clients, and ends cleanly.
+
+Nothing heavy is imported here: a scanner connects, and may give up, long before torch is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import ipaddress
+import logging
+import select
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Self
+
+from inr_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from inr_gadgets.chain import GadgetTable
+    from inr_gadgets.session import Session
+
+logger = logging.getLogger(__name__)
+
+_STOP_S = 30.0  # for sessions to send what they have; after that they are cut
+
+
+def warm_up() -> None:
+    """Import what a first scan needs and reconstruct something tiny."""
+    importlib.import_module("inr_gadgets.session")
+    importlib.import_module("inr_gadgets.recon").warm_up()
+
+
+class _Client:
+    """A connection, the thread that serves it, and, once it is imported and made, its session."""
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        self.sock, self.peer = sock, peer
+        self.session: Session | None = None
+        self.thread: threading.Thread | None = None
+
+
+class Server:
+    """Listens and serves every client in a thread of its own.
+
+    Usable as a context manager: it serves from the beginning of the block and is stopped at its end.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 9002,
+        *,
+        save: str | Path | None = None,
+        overrides: Mapping[str, object] | None = None,
+        table: GadgetTable | None = None,
+        warm: Callable[[], None] | None = warm_up,
+    ) -> None:
+        """Bind and listen.
+
+        Parameters
+        ----------
+        host, port
+            Where; port 0 takes a free one, see :attr:`port`.
+        save
+            A folder that keeps every incoming scan as .h5; it is made if it does not exist.
+        overrides
+            Parameters that win over the configurations', ``{"recon.virtual_coils": "6"}``.
+        table
+            The gadgets that a configuration may name; None for this package's.
+        warm
+            Called in the background as soon as the server accepts; None for nothing.
+
+        Raises
+        ------
+        ConfigError
+            When the address cannot be had or the folder cannot be made.
+        """
+        self._save = _folder(save)
+        self._overrides = dict(overrides or {})
+        self._table, self._warm = table, warm
+        self._lock = threading.Lock()
+        self._clients: set[_Client] = set()
+        self._ending: str | None = None
+        self._threads: list[threading.Thread] = []
+        self._listener = _listen(host, port)
+        self._waker, self._wake = socket.socketpair()
+        self.host = host
+        self.port: int = self._listener.getsockname()[1]
+        if not _is_loopback(self._listener.getsockname()[0]):
+            logger.warning(
+                "listening on %s: whoever reaches this port can send scans and see the images; "
+                "MRD has neither passwords nor encryption",
+                self._listener.getsockname()[0],
+            )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop("the server was stopped")
+
+    def start(self) -> None:
+        """Accept clients from now on, in the background."""
+        self._begin(self._accept, "accept")
+        if self._warm is not None:
+            self._begin(functools.partial(_warm_up, self._warm), "warm-up")
+
+    def stop(self, reason: str, *, within_s: float = _STOP_S) -> None:
+        """Accept nobody more, let every session send what it has, and return when all have ended.
+
+        Parameters
+        ----------
+        reason
+            For the operators: ``"the server was told to stop (SIGTERM)"``.
+        within_s
+            How long the sessions may take; after that their connections are cut.
+        """
+        with self._lock:
+            if self._ending is not None:
+                return
+            self._ending = reason
+            clients = list(self._clients)
+        self._wake.close()
+        for client in clients:
+            if client.session is not None:
+                client.session.end(reason)
+        _join([client.thread for client in clients], within_s)
+        for client in clients:
+            if client.thread is not None and client.thread.is_alive():
+                logger.error("%s: cut, as its scan did not end within %g s", client.peer, within_s)
+                with contextlib.suppress(OSError):
+                    client.sock.shutdown(socket.SHUT_RDWR)
+        _join([*(client.thread for client in clients), *self._threads], 5.0)
+        self._listener.close()
+        self._waker.close()
+
+    def _begin(self, target: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        for sock, address in self._connections():
+            client = _Client(sock, f"{address[0]}:{address[1]}")
+            client.thread = threading.Thread(target=self._serve, args=(client,), name=client.peer, daemon=True)
+            with self._lock:
+                self._clients.add(client)
+            logger.info("%s: connected", client.peer)
+            client.thread.start()
+
+    def _connections(self) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._waker, select.POLLIN)
+        while self._ending is None:
+            poll.poll()
+            if self._ending is not None:
+                return
+            try:
+                sock, address = self._listener.accept()
+            except OSError as error:
+                # The client may be gone already; or there are no descriptors left, and others have to end first.
+                logger.warning("a connection could not be accepted (%s)", error.strerror or error)
+                time.sleep(0.1)
+                continue
+            yield sock, (str(address[0]), int(address[1]))
+
+    def _serve(self, client: _Client) -> None:
+        try:
+            with contextlib.closing(client.sock):
+                self._hold_session(client)
+        except Exception:
+            logger.exception("%s: the session failed", client.peer)
+        finally:
+            with self._lock:
+                self._clients.discard(client)
+
+    def _hold_session(self, client: _Client) -> None:
+        try:
+            # Only now: the import costs half a second, in which the next client is accepted already.
+            from inr_gadgets.session import Session, SessionSettings
+        except Exception as error:
+            _refuse(client.sock, f"ERROR: the server is not fit to work: {error}; its log has the details")
+            raise
+        settings = SessionSettings(overrides=self._overrides, save=self._save)
+        if self._table is not None:
+            settings = dataclasses.replace(settings, table=self._table)
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        session = Session(client.sock, client.peer, settings)
+        with self._lock:
+            client.session, ending = session, self._ending
+        if ending is not None:
+            session.end(ending)
+        session.run()
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 9002,
+    save: str | Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; then let every scan send what it has, and return.
+
+    Called in the main thread. The parameters are those of :class:`Server`.
+    """
+    over = threading.Event()
+    received: list[str] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(signal.Signals(number).name)
+        over.set()
+        if len(received) > 1:
+            raise KeyboardInterrupt
+
+    server = Server(host, port, save=save, overrides=overrides)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server.start()
+        logger.info("listening on %s port %d", server.host, server.port)
+        over.wait()
+        logger.info("%s: no more clients; the scans that run send what they have", received[0])
+        server.stop(f"the server was told to stop ({received[0]})")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _warm_up(warm: Callable[[], None]) -> None:
+    began = time.monotonic()
+    try:
+        warm()
+    except Exception:
+        # A scan will fail in the same way, and its operator is told then.
+        logger.exception("the warm-up failed")
+    else:
+        logger.info("warm after %.1f s", time.monotonic() - began)
+
+
+def _refuse(sock: socket.socket, line: str) -> None:
+    """Send TEXT (5) and CLOSE (4) without the modules that would not be imported."""
+    text = " ".join(line.split()).encode()
+    with contextlib.suppress(OSError):
+        sock.sendall(struct.pack("<HI", 5, len(text)) + text + struct.pack("<H", 4))
+        sock.shutdown(socket.SHUT_WR)
+        sock.settimeout(1.0)
+        end = time.monotonic() + _STOP_S
+        while sock.recv(1 << 16) and time.monotonic() < end:
+            pass  # closed earlier, it would be reset and the line lost
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # localhost may be ::1 first, where clients that were told 127.0.0.1 find nobody.
+        family = min(found, key=lambda entry: entry[0] != socket.AF_INET)[0]
+        return socket.create_server((host, port), family=family, backlog=16)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{host}:{port} cannot be listened on ({reason})",
+            "a free port of this machine",
+            "choose another --port or --host",
+        ) from None
+
+
+def _folder(save: str | Path | None) -> Path | None:
+    if save is None:
+        return None
+    folder = Path(save)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made ({error.strerror or error})", "a folder for the scans") from None
+    return folder
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.split("%")[0]).is_loopback
+
+
+def _join(threads: list[threading.Thread | None], within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    for thread in threads:
+        if thread is not None:
+            thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,235 @@
+"""One client's life: what it asks for, its scan, the images that go back, and an end that it always gets to see."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import ismrmrd
+
+from inr_core.errors import DataError, InrError, ProtocolError
+from inr_gadgets.chain import GADGETS, Chain, GadgetTable
+from inr_gadgets.connection import Connection, PeerGoneError, StreamInterruptedError
+from inr_gadgets.messages import Close, ConfigFile, Message, Query, Response, Text, operator_line
+from inr_gadgets.request import Request, is_json
+
+logger = logging.getLogger(__name__)
+
+_file_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """What every session of a server has in common.
+
+    Attributes
+    ----------
+    overrides
+        Parameters that win over the configurations', ``{"recon.virtual_coils": "6"}``.
+    save
+        A folder for the incoming scans; None keeps none.
+    table
+        The gadgets that a configuration may name.
+    """
+
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    save: Path | None = None
+    table: GadgetTable = field(default_factory=lambda: GADGETS)
+
+
+class Session:
+    """Serves one client, in the thread that calls :meth:`run`."""
+
+    def __init__(self, sock: socket.socket, peer: str, settings: SessionSettings) -> None:
+        self._connection = Connection(sock)
+        self._peer, self._settings = peer, settings
+        self._chain: Chain | None = None
+        self._ending: str | None = None
+        self._hurry = threading.Event()
+        self._acquisitions = self._images = 0
+
+    def run(self) -> None:
+        """Hold the conversation to its end; whatever happens, the client is told and the socket is closed."""
+        began = time.monotonic()
+        try:
+            self._converse()
+        except StreamInterruptedError:
+            self._say("ERROR", f"{self._ending or 'the scan was ended'}; no scan was running")
+        except PeerGoneError as error:
+            logger.warning("%s: %s", self._peer, error)
+        except InrError as error:
+            if self._connection.untouched:
+                logger.info("%s: left without a word", self._peer)  # a look at the port: no scan has failed
+            else:
+                self._say("ERROR", str(error))
+        except Exception as error:
+            logger.exception("%s: a fault of this program", self._peer)
+            self._say("ERROR", f"internal error: {type(error).__name__}: {error}; the server's log has the details")
+        self._connection.finish(self._hurry)
+        logger.info(
+            "%s: closed after %.1f s, %d readouts in, %d images out",
+            *(self._peer, time.monotonic() - began, self._acquisitions, self._images),
+        )
+
+    def end(self, reason: str) -> None:
+        """End the scan early: what is made so far is sent, then the reason, then CLOSE. Called from any thread.
+
+        Parameters
+        ----------
+        reason
+            For the operator: ``"the server was told to stop (SIGTERM)"``.
+        """
+        self._ending = reason
+        if self._chain is not None:
+            self._chain.stop()
+        self._connection.interrupt()
+        self._hurry.set()
+
+    def _converse(self) -> None:
+        request = Request()
+        first = self._prepare(request)
+        if isinstance(first, Close):
+            if request.header is None:
+                return  # a dependency query, or somebody who looks whether we are there: the answer is CLOSE
+            request.chain_config(self._settings.table)  # a wrong name is the better message
+            raise _no_acquisitions()
+        config = request.chain_config(self._settings.table)
+        self._chain = config.build(request.header, self._settings.overrides, request.settings())
+        self._chain.announce = lambda line: self._say("", line)
+        if self._ending:  # end() came while there was no chain to stop
+            self._chain.stop()
+        self._reconstruct(self._chain, first, request)
+
+    def _prepare(self, request: Request) -> Any:
+        """Fill the request in; return the first item of data, or CLOSE."""
+        while True:
+            message = self._connection.read()
+            if isinstance(message, Close):
+                return message
+            if request.take(message):
+                logger.info("%s sends %s", self._peer, _shown(message))
+            elif not self._answer(message):
+                request.check_complete(f"data ({type(message).__name__})")
+                return message
+
+    def _reconstruct(self, chain: Chain, first: Any, request: Request) -> None:
+        with contextlib.closing(chain.run(self._scan(first, request), self._connection.interrupt)) as images:
+            for image in images:
+                self._connection.send(image)
+                self._images += 1
+        if self._ending:
+            self._say("ERROR", f"{self._ending}; sent are the {self._images} images made so far")
+        elif not self._acquisitions:
+            raise _no_acquisitions()
+
+    def _scan(self, first: Any, request: Request) -> Iterator[Any]:
+        """Yield the scan up to CLOSE, or until the server ends it. Runs in the reader's thread."""
+        keeper = _Keeper(self._settings.save, request.header_xml, lambda line: self._say("WARNING", line))
+        with contextlib.closing(keeper):
+            message = first
+            while not isinstance(message, Close):
+                if not self._answer(message):
+                    self._acquisitions += isinstance(message, ismrmrd.Acquisition)
+                    keeper.keep(message)
+                    yield message
+                try:
+                    message = self._connection.read()
+                except StreamInterruptedError:
+                    return  # the server ends, and the gadgets send what they have; or nobody listens any more
+
+    def _answer(self, message: Any) -> bool:
+        """Deal with a message that is no data, at any time after the first; False when it is data.
+
+        Raises
+        ------
+        ProtocolError
+            When it does not belong here.
+        """
+        if isinstance(message, Query):
+            self._connection.send(Response(f"inr-recon {_version()}", message.correlation))
+        elif isinstance(message, Text) and not is_json(message):
+            logger.info("%s says: %s", self._peer, operator_line("", message.text))
+        elif isinstance(message, Message):
+            raise ProtocolError(
+                f"a {type(message).__name__} message after the data began",
+                "acquisitions, waveforms and CLOSE",
+                "configuration, header and parameters come first",
+            )
+        else:
+            return False
+        return True
+
+    def _say(self, level: str, text: str) -> None:
+        """Log a line and send it to the operator, if the client still listens."""
+        line = operator_line(level, text)
+        logger.log(logging.ERROR if level == "ERROR" else logging.INFO, "%s: %s", self._peer, line)
+        try:
+            self._connection.send_text(line)
+        except PeerGoneError:
+            # Not an error of the gadget that has something to say; it is to end its work.
+            logger.info("%s does not listen any more", self._peer)
+            if self._chain is not None:
+                self._chain.stop()
+
+
+class _Keeper:
+    """Keeps the incoming scan as a file. A disk that is full costs the file, never the reconstruction."""
+
+    def __init__(self, folder: Path | None, header_xml: str, announce: Callable[[str], None]) -> None:
+        self._announce = announce
+        self._writer: Any = None
+        if folder is None:
+            return
+        from inr_gadgets.scan_file import ScanWriter
+
+        # The name is the server's: nothing that a client says becomes part of a path.
+        path = folder / f"scan_{time.strftime('%Y%m%dT%H%M%S')}_{next(_file_numbers):04d}.h5"
+        with self._guard():
+            self._writer = ScanWriter(path, header_xml.encode())
+            logger.info("keeping the scan in %s", path)
+
+    def keep(self, item: Any) -> None:
+        if self._writer is not None and isinstance(item, ismrmrd.Acquisition | ismrmrd.Waveform):
+            with self._guard():
+                self._writer.append(item)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            with self._guard():
+                self._writer.close()
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except (InrError, OSError) as error:
+            self._writer = None
+            logger.exception("the scan is not kept")
+            self._announce(f"the scan is not kept on the server: {error}")
+
+
+def _no_acquisitions() -> DataError:
+    return DataError("a scan without a single acquisition", "acquisitions between the header and CLOSE")
+
+
+def _shown(message: Message) -> str:
+    """Name a message for the log, without the patient's data that a header may hold."""
+    if isinstance(message, ConfigFile):
+        return f"the configuration's name, {message.name!r}"
+    return f"{type(message).__name__}, {len(message.pack())} bytes"
+
+
+def _version() -> str:
+    try:
+        return version("inr-recon")
+    except PackageNotFoundError:
+        return "(not installed)"
