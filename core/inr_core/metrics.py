@@ -25,8 +25,8 @@ class Score:
     psnr_moving, ssim_moving : (frames,)
         The same over the bounding box of what moves in the truth.
     psnr_minmax
-        STINR's convention: series and truth each stretched to 0..1 by its own minimum and maximum, one mean squared error
-        over all frames.
+        STINR's convention: series and truth each stretched to 0..1 by its own minimum and maximum, one mean squared
+        error over all frames.
     """
 
     psnr: np.ndarray

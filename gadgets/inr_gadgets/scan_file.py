@@ -1,7 +1,7 @@
 """ISMRMRD scans on disk: read in bulk, written in blocks.
 
-ismrmrd-python walks through the HDF5 file for every single acquisition, which is about 20 times slower than whole blocks
-through h5py. The layout of the file is the same.
+ismrmrd-python walks through the HDF5 file for every single acquisition, which is about 20 times slower than whole
+blocks through h5py. The layout of the file is the same.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Item: TypeAlias = Any
 class ScanFile:
     """An ISMRMRD acquisition file, open for reading.
 
-    Iterating gives its acquisitions and waveforms by time stamp, as Gadgetron's client sends them: each kind in the order
-    of the file, a waveform before the first acquisition that is later than it. It can be iterated any number of times.
+    Iterating gives its acquisitions and waveforms by time stamp, as Gadgetron's client sends them: each kind in the
+    order of the file, a waveform before the first acquisition that is later than it. It can be iterated repeatedly.
 
     Parameters
     ----------
@@ -195,8 +195,8 @@ class ScanFile:
 class ScanWriter:
     """Writes an ISMRMRD acquisition file while the scan runs.
 
-    Items are gathered into blocks, and every block is flushed: a process that dies leaves all but the last fraction of a
-    second. Patient data: only the owner may read the file (mode 0600). ``ismrmrd.Dataset`` reads it too.
+    Items are gathered into blocks, and every block is flushed: a process that dies leaves all but the last fraction
+    of a second. Patient data: only the owner may read the file (mode 0600). ``ismrmrd.Dataset`` reads it too.
 
     Parameters
     ----------

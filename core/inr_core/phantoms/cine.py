@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -86,6 +87,9 @@ class CinePhantom:
     respiration_mm: float = 0.0
     respiration_ms: float = 4000.0
     edge_mm: float = 1.5
+
+    # What the body needs, (x, y) mm; a smaller field of view would fold.
+    SIZE_MM: ClassVar[tuple[float, float]] = (276.0, 212.0)
 
     # The heart's own constants, mm: end-diastole and end-systole.
     _CENTRE = (24.0, -12.0)

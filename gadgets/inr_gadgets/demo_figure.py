@@ -1,0 +1,257 @@
+"""The demonstration's pictures: reconstructions beside the truth, their errors, their motion and their latency."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inr_core.errors import DataError, MissingDependencyError
+from inr_core.metrics import Score, fit_scale, moving_box, score
+from inr_gadgets.image_file import read_series
+from inr_gadgets.pictures import SERIES_NAMES, Movie, write_gif
+
+_ERROR_GAIN = 5
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A scan's reconstructions with their truth, all (frames, y, x) magnitudes on the truth's scale.
+
+    Attributes
+    ----------
+    panels
+        Name to images, in the order in which they are shown; without the truth.
+    truth
+        What they should be.
+    scores
+        Name to score.
+    times_ms : (frames,)
+        The moment that each frame shows.
+    latency_ms : (frames,)
+        Of the live series; NaN where a frame does not say.
+    """
+
+    panels: dict[str, np.ndarray]
+    truth: np.ndarray
+    scores: dict[str, Score]
+    times_ms: np.ndarray
+    latency_ms: np.ndarray
+
+    @property
+    def frame_ms(self) -> float:
+        """From frame to frame."""
+        return float(np.diff(self.times_ms).mean()) if len(self.times_ms) > 1 else 100.0
+
+    @property
+    def rows(self) -> list[dict[str, float | str]]:
+        """The table: a row of numbers for each reconstruction."""
+        return [{"series": name} | value.summary() for name, value in self.scores.items()]
+
+
+def load_demo(
+    images: str | os.PathLike[str],
+    truth: str | os.PathLike[str],
+    extra: Mapping[str, np.ndarray] | None = None,
+    group: str | None = None,
+) -> Demo:
+    """Gather what the pictures show.
+
+    Parameters
+    ----------
+    images
+        The .h5 file of the server's series 1 (live) and, if there, 2 (refined).
+    truth
+        The .truth.npz file of :func:`inr_gadgets.simulate.simulate`.
+    extra
+        Other reconstructions to show first, e.g. gridding: name to (frames, y, x).
+    group
+        The group of the image file; None for the last.
+
+    Raises
+    ------
+    DataError
+        If a file is absent or damaged, or the numbers of frames or the matrices differ.
+    """
+    expected, times = _load_truth(Path(truth))
+    raw = dict(extra or {})
+    latency = np.full(len(expected), np.nan)
+    for index, name in SERIES_NAMES.items():
+        try:
+            data, _, meta = read_series(images, index, group)
+        except DataError:
+            if index == 1:
+                raise
+            continue
+        raw[name] = data[:, 0, 0]
+        if index == 1:
+            latency = np.array([float(attributes.get("inr_latency_ms", "nan")) for attributes in meta])
+    panels, scores = {}, {}
+    for name, series in raw.items():
+        magnitudes = np.abs(np.asarray(series)).astype(np.float64)
+        if magnitudes.shape != expected.shape:
+            raise DataError(
+                f"the series '{name}' is {magnitudes.shape}", f"the truth's (frames, y, x) = {expected.shape}"
+            )
+        scores[name] = score(magnitudes, expected)
+        panels[name] = magnitudes * fit_scale(magnitudes, expected)
+    return Demo(panels, expected, scores, times, latency)
+
+
+def write_demo_gif(path: str | os.PathLike[str], demo: Demo, *, zoom: float | None = None) -> None:
+    """Write all panels and the truth side by side, with their names, at the true rate; white is the truth's maximum."""
+    movie = Movie({**demo.panels, "truth": demo.truth}, demo.frame_ms)
+    write_gif(path, movie, white=float(demo.truth.max()), zoom=zoom)
+
+
+def write_demo_figure(path: str | os.PathLike[str], demo: Demo) -> None:
+    """Write a PNG: images and errors at diastole and systole, x-t profiles through the heart, every frame's latency.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without matplotlib (extra ``pictures``).
+    DataError
+        If the file cannot be written.
+    """
+    figure_class, canvas_class = _matplotlib()
+    columns = [*demo.panels, "truth"]
+    show_latency = bool(np.isfinite(demo.latency_ms).any())
+    height = 13.6 if show_latency else 11.6
+    figure = figure_class(figsize=(2.75 * len(columns), height), layout="constrained")
+    canvas_class(figure)
+    ratios = [1, 1, 1, 1, 0.75] + ([0.75] if show_latency else [])
+    grid = figure.add_gridspec(len(ratios), len(columns), height_ratios=ratios)
+    for row, (moment, frame) in enumerate(_moments(demo.truth).items()):
+        for column, name in enumerate(columns):
+            _draw_pair(figure, grid, demo, row, column, name, frame, f"{moment}, {demo.times_ms[frame]:.0f} ms")
+    _draw_profiles(figure, grid[4, :].subgridspec(1, len(columns)), demo, columns)
+    if show_latency:
+        _draw_latency(figure.add_subplot(grid[5, :]), demo)
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error})", advice="choose another folder or free space") from error
+
+
+def _moments(truth: np.ndarray) -> dict[str, int]:
+    """The frames of the largest and the smallest amount of bright blood: end-diastole and end-systole."""
+    box = truth[moving_box(truth)]
+    blood = (box > 0.65 * truth.max()).sum(axis=(1, 2))
+    return {"diastole": int(blood.argmax()), "systole": int(blood.argmin())}
+
+
+def _draw_pair(figure: Any, grid: Any, demo: Demo, row: int, column: int, name: str, frame: int, moment: str) -> None:
+    """An image, and below it its error."""
+    white = float(demo.truth.max())
+    images = demo.truth if name == "truth" else demo.panels[name]
+    axes = figure.add_subplot(grid[2 * row, column])
+    axes.imshow(images[frame], cmap="gray", vmin=0, vmax=white, interpolation="nearest")
+    _plain(axes, moment if column == 0 else "")
+    if row == 0:
+        title = name
+        if name in demo.scores:
+            numbers = demo.scores[name]
+            title += f"\n{numbers.psnr.mean():.1f} dB, SSIM {numbers.ssim.mean():.3f}"
+        axes.set_title(title, fontsize=11)
+    below = figure.add_subplot(grid[2 * row + 1, column])
+    if name == "truth":
+        _draw_box(axes, below, demo, frame, white)
+        return
+    error = np.abs(images[frame] - demo.truth[frame])
+    below.imshow(_ERROR_GAIN * error, cmap="inferno", vmin=0, vmax=white, interpolation="nearest")
+    _plain(below, f"error x {_ERROR_GAIN}" if column == 0 else "")
+
+
+def _draw_box(axes: Any, below: Any, demo: Demo, frame: int, white: float) -> None:
+    """The truth's moving region, enlarged, with the line of the x-t profile."""
+    _, ys, xs = moving_box(demo.truth)
+    below.imshow(demo.truth[frame][ys, xs], cmap="gray", vmin=0, vmax=white, interpolation="nearest")
+    below.axhline(_profile_row(demo) - ys.start, color="tab:orange", linewidth=1)
+    axes.plot(
+        [xs.start - 0.5, xs.stop - 0.5, xs.stop - 0.5, xs.start - 0.5, xs.start - 0.5],
+        [ys.start - 0.5, ys.start - 0.5, ys.stop - 0.5, ys.stop - 0.5, ys.start - 0.5],
+        color="tab:orange",
+        linewidth=1,
+    )
+    _plain(below, "")
+    below.set_xlabel("moving region, line of the x-t profile", fontsize=8)
+
+
+def _profile_row(demo: Demo) -> int:
+    """The image row through the heart on which most moves."""
+    return int(demo.truth.std(axis=0).sum(axis=1).argmax())
+
+
+def _draw_profiles(figure: Any, grid: Any, demo: Demo, columns: list[str]) -> None:
+    row, (_, _, xs) = _profile_row(demo), moving_box(demo.truth)
+    margin = (xs.stop - xs.start) // 4
+    across = slice(max(0, xs.start - margin), xs.stop + margin)
+    for column, name in enumerate(columns):
+        images = demo.truth if name == "truth" else demo.panels[name]
+        axes = figure.add_subplot(grid[0, column])
+        extent = (0.0, demo.frame_ms * len(images) / 1000, float(across.stop), float(across.start))
+        profile = images[:, row, across].T
+        axes.imshow(
+            profile, cmap="gray", vmin=0, vmax=demo.truth.max(), aspect="auto", extent=extent, interpolation="nearest"
+        )
+        axes.set_xlabel("t / s", fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.set_yticks([])
+        if column == 0:
+            axes.set_ylabel("x-t profile", fontsize=10)
+
+
+def _draw_latency(axes: Any, demo: Demo) -> None:
+    frames = np.arange(len(demo.latency_ms))
+    known = demo.latency_ms[np.isfinite(demo.latency_ms)]
+    axes.bar(frames, demo.latency_ms, color="tab:blue", width=0.8)
+    axes.axhline(demo.frame_ms, color="tab:orange", linewidth=1.5, label=f"duration of a frame, {demo.frame_ms:.0f} ms")
+    axes.axhline(
+        np.median(known), color="black", linestyle="--", linewidth=1, label=f"median, {np.median(known):.0f} ms"
+    )
+    axes.set_xlim(-0.6, len(frames) - 0.4)
+    axes.set_ylim(0, 1.25 * max(float(known.max()), demo.frame_ms))
+    axes.set_xlabel("frame", fontsize=9)
+    axes.set_ylabel("latency / ms", fontsize=10)
+    axes.tick_params(labelsize=8)
+    axes.legend(fontsize=8, loc="upper right", ncols=2)
+
+
+def _plain(axes: Any, label: str) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_ylabel(label, fontsize=10)
+
+
+def _load_truth(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitudes (frames, y, x) and times (frames,) ms."""
+    if not path.is_file():
+        raise DataError(f"{path} is not there", "the .truth.npz beside a simulated scan", "simulate the scan again")
+    try:
+        with np.load(path) as file:
+            truth = np.abs(file["truth"]).astype(np.float64).transpose(0, 2, 1)
+            times = file.get("times_ms")
+    except (KeyError, OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error})", "'truth' (frames, x, y)", "simulate the scan again"
+        ) from error
+    if times is None:
+        raise DataError(f"{path} does not say when its frames are", "'times_ms' (frames,)", "simulate the scan again")
+    return truth, np.asarray(times, np.float64)
+
+
+def _matplotlib() -> tuple[Any, Any]:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the figure needs matplotlib ({error})", "the extra 'pictures'", "pip install 'inr-recon[pictures]'"
+        ) from error
+    # Figure and canvas without pyplot: no global state, no display, usable from any thread.
+    return Figure, FigureCanvasAgg

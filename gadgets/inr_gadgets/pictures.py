@@ -1,0 +1,312 @@
+"""Pictures of image series: GIF, MP4 and a PNG contact sheet, on one grey scale and at the true rate."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inr_core.errors import DataError, MissingDependencyError, ParameterError
+from inr_gadgets.image_file import list_series, read_series
+
+SERIES_NAMES = {1: "live", 2: "refined"}
+
+_TICK_MS = 2.5
+# Browsers show a shorter GIF frame for 100 ms instead; its times are in hundredths of a second.
+_GIF_SHORTEST_MS, _GIF_UNIT_MS = 20.0, 10.0
+_LABEL_PIXELS, _GAP_PIXELS = 22, 4
+
+
+@dataclass(frozen=True)
+class Movie:
+    """Panels of one length that run side by side.
+
+    Attributes
+    ----------
+    panels : name to (frames, y, x) float64 magnitudes, all of one shape
+    frame_ms
+        From frame to frame.
+    """
+
+    panels: dict[str, np.ndarray]
+    frame_ms: float
+
+    def __post_init__(self) -> None:
+        shapes = {name: np.shape(images) for name, images in self.panels.items()}
+        if not shapes or len(set(shapes.values())) != 1 or len(next(iter(shapes.values()))) != 3:
+            raise DataError(f"panels of shapes {shapes}", "one or more series (frames, y, x) of one shape")
+        if not next(iter(self.panels.values())).size:
+            raise DataError("panels without a frame", "at least one frame")
+        if not (math.isfinite(self.frame_ms) and self.frame_ms > 0):
+            raise ParameterError(f"a frame of {self.frame_ms} ms", "more than 0 ms")
+
+    @property
+    def n_frames(self) -> int:
+        """How many frames there are."""
+        return len(next(iter(self.panels.values())))
+
+
+def load_movie(
+    path: str | os.PathLike[str],
+    series: Sequence[int] | None = None,
+    group: str | None = None,
+    frame_ms: float | None = None,
+) -> Movie:
+    """Read series of an image file as panels; a series of several slices, sets or contrasts becomes several panels.
+
+    Frames are matched by their number, so that a frame that one series lacks is left out of all.
+
+    Parameters
+    ----------
+    path, group
+        As for :func:`inr_gadgets.image_file.read_series`.
+    series
+        Series indices; None for those of the live (1) and the refined (2) images that there are, or else the first.
+    frame_ms
+        From frame to frame; None for what the images' time stamps say.
+
+    Raises
+    ------
+    DataError
+        If there are no such images, a series is no series of pictures, or the time stamps give no frame rate.
+    """
+    if series is None:
+        found = list_series(path)
+        chosen = found.get(list(found)[-1] if group is None and found else group or "", {})
+        series = [index for index in SERIES_NAMES if index in chosen] or list(chosen)[:1] or [1]
+    panels: dict[str, dict[int, np.ndarray]] = {}
+    stamps: dict[str, dict[int, int]] = {}
+    for index in series:
+        data, headers, meta = read_series(path, index, group)
+        if data.shape[1] != 1 or data.shape[2] != 1:
+            raise DataError(
+                f"series {index} of {path} has images (channels, z, y, x) = {data.shape[1:]}",
+                "one channel and one slice an image",
+            )
+        planes = [(header.slice, header.set, header.contrast) for header in headers]
+        for image, header, attributes, plane in zip(data[:, 0, 0], headers, meta, planes, strict=True):
+            name = SERIES_NAMES.get(index, f"series {index}")
+            if len(set(planes)) > 1:
+                name += " slice {} set {} contrast {}".format(*plane)
+            frame = int(attributes.get("inr_frame", header.repetition))
+            panels.setdefault(name, {})[frame] = np.abs(image).astype(np.float64)
+            stamps.setdefault(name, {})[frame] = header.acquisition_time_stamp
+    common = sorted(set.intersection(*(set(frames) for frames in panels.values())))
+    if not common:
+        raise DataError(f"the series {', '.join(panels)} of {path} have no frame in common", "series of one scan")
+    if frame_ms is None:
+        frame_ms = _frame_ms(next(iter(stamps.values())), str(path))
+    return Movie({name: np.stack([frames[i] for i in common]) for name, frames in panels.items()}, frame_ms)
+
+
+def write_gif(
+    path: str | os.PathLike[str],
+    movie: Movie,
+    *,
+    white: float | None = None,
+    zoom: float | None = None,
+    smooth: bool = False,
+) -> None:
+    """Write the panels side by side with their names, as an endless GIF at the true rate.
+
+    A GIF shows at most 50 frames a second: of a faster series every second (third ..) frame is shown.
+
+    Parameters
+    ----------
+    path
+        The file; replaced if it exists.
+    movie
+        What to show.
+    white
+        The magnitude that is white; None for the 99.8th percentile of everything.
+    zoom
+        Screen pixels per pixel; None for panels of about 256.
+    smooth
+        Bicubic instead of the pixels as they are.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without imageio or Pillow (extra ``pictures``).
+    DataError
+        If the file cannot be written.
+    """
+    stride = math.ceil(_GIF_SHORTEST_MS / movie.frame_ms - 1e-9)
+    shown = range(0, movie.n_frames, stride)
+    # Rounded to the GIF's unit one end after the other: the beat lasts as long as it does, though no frame can.
+    ends = np.round(np.arange(len(shown) + 1) * movie.frame_ms * stride / _GIF_UNIT_MS) * _GIF_UNIT_MS
+    frames = _frames(movie, shown, white, zoom, smooth)
+    imageio = _imageio()
+    _guarded(
+        path,
+        lambda: imageio.imwrite(
+            path, frames, extension=".gif", plugin="pillow", duration=np.diff(ends).tolist(), loop=0
+        ),
+    )
+
+
+def write_mp4(
+    path: str | os.PathLike[str],
+    movie: Movie,
+    *,
+    white: float | None = None,
+    zoom: float | None = None,
+    smooth: bool = False,
+    seconds: float = 6.0,
+) -> None:
+    """Write the panels as H.264, repeated until the film lasts ``seconds``; the rest as for :func:`write_gif`.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without imageio-ffmpeg (extra ``video``) or Pillow (extra ``pictures``).
+    DataError
+        If the file cannot be written.
+    """
+    try:
+        imageio_ffmpeg = importlib.import_module("imageio_ffmpeg")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"MP4 needs imageio-ffmpeg ({error})",
+            "the extra 'video'",
+            "pip install 'inr-recon[pictures,video]', or write a GIF",
+        ) from error
+    frames = _frames(movie, range(movie.n_frames), white, zoom, smooth)
+    # The encoder takes even sizes only.
+    frames = [np.pad(frame, [(0, frame.shape[0] % 2), (0, frame.shape[1] % 2)]) for frame in frames]
+    repeats = max(1, math.ceil(seconds * 1000 / (movie.frame_ms * movie.n_frames)))
+
+    def write() -> None:
+        size = frames[0].shape[::-1]
+        film = imageio_ffmpeg.write_frames(
+            str(path),
+            size,
+            pix_fmt_in="gray",
+            fps=1000 / movie.frame_ms,
+            codec="libx264",
+            quality=8,
+            macro_block_size=2,
+        )
+        film.send(None)
+        for frame in frames * repeats:
+            film.send(np.ascontiguousarray(frame))
+        film.close()
+
+    _guarded(path, write)
+
+
+def write_contact_sheet(
+    path: str | os.PathLike[str], movie: Movie, *, white: float | None = None, columns: int = 8, zoom: float = 1.0
+) -> None:
+    """Write a PNG with a row of ``columns`` evenly spaced frames for each panel; the rest as for :func:`write_gif`.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without Pillow (extra ``pictures``).
+    DataError
+        If the file cannot be written.
+    """
+    if columns < 1:
+        raise ParameterError(f"a contact sheet of {columns} columns", "at least 1")
+    shown = np.unique(np.linspace(0, movie.n_frames - 1, columns).round().astype(int))
+    white = _white(movie) if white is None else white
+    rows = []
+    for name, images in movie.panels.items():
+        tiles = [_panel(images[i], white, zoom, False, f"{name}  {i * movie.frame_ms:.0f} ms") for i in shown]
+        rows.append(_beside(tiles))
+    sheet = np.concatenate([np.pad(row, [(0, _GAP_PIXELS), (0, 0)]) for row in rows])
+    image_module = _pillow()[0]
+    _guarded(path, lambda: image_module.fromarray(sheet).save(path, format="PNG"))
+
+
+def _frame_ms(stamps: Mapping[int, int], path: str) -> float:
+    """From the time stamps of numbered frames; over the whole series, as one tick is coarse beside one frame."""
+    first, last = min(stamps), max(stamps)
+    ticks = stamps[last] - stamps[first]
+    if last == first:
+        return 100.0  # a single frame stands still at any rate
+    if ticks <= 0:
+        raise DataError(
+            f"the time stamps of {path} do not grow",
+            "2.5 ms ticks that give the frame rate",
+            "say how many ms a frame lasts",
+        )
+    return ticks * _TICK_MS / (last - first)
+
+
+def _white(movie: Movie) -> float:
+    """One white level for all panels and frames."""
+    finite = np.concatenate([images[np.isfinite(images)] for images in movie.panels.values()])
+    return max(float(np.percentile(finite, 99.8)) if finite.size else 0.0, 1e-30)
+
+
+def _frames(
+    movie: Movie, shown: Sequence[int], white: float | None, zoom: float | None, smooth: bool
+) -> list[np.ndarray]:
+    """Labelled panels side by side, uint8 (y, x), one for each of the frames that are shown."""
+    white = _white(movie) if white is None else white
+    if zoom is None:
+        zoom = max(1.0, round(256 / max(next(iter(movie.panels.values())).shape[1:])))
+    return [
+        _beside([_panel(images[i], white, zoom, smooth, name) for name, images in movie.panels.items()]) for i in shown
+    ]
+
+
+def _beside(tiles: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.pad(tile, [(0, 0), (0, _GAP_PIXELS)]) for tile in tiles], axis=1)[:, :-_GAP_PIXELS]
+
+
+def _panel(image: np.ndarray, white: float, zoom: float, smooth: bool, label: str) -> np.ndarray:
+    """One image as grey levels under its label, uint8 (y, x)."""
+    image_module, draw_module, font_module = _pillow()
+    grey = np.clip(np.nan_to_num(image, nan=0.0, posinf=white) / white, 0, 1) * 255
+    picture = image_module.fromarray(grey.round().astype(np.uint8))
+    size = tuple(max(1, round(zoom * n)) for n in picture.size)
+    resampling = image_module.Resampling
+    picture = picture.resize(size, resampling.BICUBIC if smooth else resampling.NEAREST)
+    canvas = image_module.new("L", (size[0], size[1] + _LABEL_PIXELS), 0)
+    canvas.paste(picture, (0, _LABEL_PIXELS))
+    draw = draw_module.Draw(canvas)
+    points = 15
+    while points > 7 and draw.textlength(label, font=font_module.load_default(points)) > size[0] - 4:
+        points -= 1
+    draw.text((4, _LABEL_PIXELS // 2), label, fill=235, font=font_module.load_default(points), anchor="lm")
+    return np.asarray(canvas)
+
+
+def _guarded(path: str | os.PathLike[str], write: Callable[[], Any]) -> None:
+    if not Path(path).absolute().parent.is_dir():
+        raise DataError(f"{path} cannot be written", "a folder that exists", "make it first")
+    try:
+        write()
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error})", advice="choose another folder or free space") from error
+
+
+def _pillow() -> tuple[Any, Any, Any]:
+    try:
+        from PIL import Image, ImageDraw, ImageFont
+    except ImportError as error:
+        raise _missing("Pillow", error) from error
+    return Image, ImageDraw, ImageFont
+
+
+def _imageio() -> Any:
+    try:
+        import imageio.v3
+    except ImportError as error:
+        raise _missing("imageio", error) from error
+    return imageio.v3
+
+
+def _missing(what: str, error: ImportError) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"pictures need {what} ({error})", "the extra 'pictures'", "pip install 'inr-recon[pictures]'"
+    )
