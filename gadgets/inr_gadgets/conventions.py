@@ -1,0 +1,223 @@
+"""How a scan is to be read: what its header and first readouts say, as data and as a sentence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inr_core.errors import DataError
+from inr_gadgets.angles import AngleRule, angle_rule
+from inr_gadgets.buffer_parameters import BufferParameters
+from inr_gadgets.framing import Facts, Framing, facts_of
+from inr_gadgets.header import Encoding, encoding, noise_bandwidth, refuse_without_radial
+from inr_gadgets.readouts import kind
+from inr_gadgets.sampling import Sampling, describe_unit, find_sampling
+from inr_gadgets.survey import Survey
+from inr_gadgets.whitening import Whitener
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """How a scan was understood, from its header and first readouts.
+
+    Attributes
+    ----------
+    encoding, sampling, rule, framing
+        Geometry, samples, angles and frames of its first encoding space.
+    how
+        Why frames have that many spokes.
+    interval_ms
+        Time from spoke to spoke of one group, ms; 0 if neither header nor time stamps tell.
+    n_groups
+        Slices, sets, contrasts .. seen so far.
+    stride, steps
+        See :class:`inr_gadgets.framing.Positions`.
+    noise
+        What was done about the noise scan.
+    dropped
+        Readouts before the first frame that were no imaging, by kind.
+    """
+
+    encoding: Encoding
+    sampling: Sampling
+    rule: AngleRule
+    framing: Framing
+    how: str
+    interval_ms: float
+    n_groups: int
+    stride: int
+    steps: bool
+    noise: str
+    dropped: dict[str, int]
+
+    @property
+    def sentence(self) -> str:
+        """One line for the operator."""
+        space, sampling, framing = self.encoding, self.sampling, self.framing
+        (nx, ny), (fx, fy) = space.matrix, space.recon_fov_mm[:2]
+        parts = [
+            f"radial scan, matrix {nx} x {ny}, FOV {fx:g} x {fy:g} mm, {sampling.n_coils} coils, {self._samples()}",
+            self._frames(),
+            f"angles: {self.rule.text}" + (f" in {describe_unit(sampling)}" if sampling.embedded else ""),
+            self.noise,
+        ]
+        if self.n_groups > 1:
+            parts.append(f"{self.n_groups} groups (slices, sets, contrasts) so far")
+        if space.recon_matrix[2] > 1:
+            parts.append(f"{space.recon_matrix[2]} partitions are taken one by one, without a transform along z")
+        others = [f"{count} {name}" for name, count in self.dropped.items() if name != "noise"]
+        if others:
+            parts.append(f"dropped so far: {', '.join(others)}")
+        if framing.stride < framing.spokes:
+            parts.append(f"sliding window, {framing.stride} new spokes a frame")
+        return "; ".join(parts)
+
+    def _samples(self) -> str:
+        sampling = self.sampling
+        text = f"{sampling.n_kept} samples ({sampling.oversampling:.3g}x oversampled"
+        if sampling.n_kept != sampling.n_samples:
+            text += f", {sampling.n_samples - sampling.n_kept} discarded"
+        if sampling.center != sampling.n_kept // 2:
+            text += f", centre at {sampling.center}"
+        return text + (f", {sampling.remark})" if sampling.remark else ")")
+
+    def _frames(self) -> str:
+        text = f"{self.framing.spokes} spokes a frame ({self.how})"
+        if self.interval_ms > 0:
+            text += f", {self.framing.stride * self.interval_ms:.4g} ms a frame"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A readout of the opening: no acquisition if its samples are unusable, no facts if it is no imaging."""
+
+    acquisition: Any
+    facts: Facts | None
+    scan_counter: int
+
+
+class Opening:
+    """The beginning of a scan: sorts readouts, gathers the noise scan, and holds imaging back until it is clear how to
+    read it.
+
+    Attributes
+    ----------
+    held
+        What came since the first imaging readout, in order.
+    whitener
+        Settled at the first usable imaging readout.
+    dropped
+        Readouts that make no image, by kind.
+    """
+
+    def __init__(self, header: Any, parameters: BufferParameters) -> None:
+        refuse_without_radial(header)
+        self.header, self.parameters = header, parameters
+        self.whitener = Whitener(parameters.whiten == "auto", noise_bandwidth(header))
+        self.dropped: Counter[str] = Counter()
+        self.held: list[Held] = []
+        self._survey: Survey | None = None
+        self._space: Encoding | None = None
+        self._sampling: Sampling | None = None
+
+    def take(self, acquisition: Any) -> bool:
+        """Take one readout; True when enough is known to conclude.
+
+        Raises
+        ------
+        DataError
+            If it is of another shape than those before it, or cannot be read at all; it is not held then.
+        """
+        what = kind(acquisition.flags)
+        if what != "imaging":
+            self.dropped[what] += 1
+            if self._survey is not None:
+                self.held.append(Held(None, None, acquisition.scan_counter))
+            elif what == "noise" and is_finite(acquisition):
+                self.whitener.add(acquisition)
+            return False
+        space = encoding(self.header, acquisition.encoding_space_ref)
+        finite = is_finite(acquisition)
+        if not finite:
+            self.dropped["non-finite"] += 1
+        elif self._sampling is None:
+            self._sampling, self._space = find_sampling(acquisition, space, self.parameters), space
+            self.whitener.settle(acquisition)
+        elif space == self._space:
+            self._sampling.check(acquisition)
+        facts = facts_of(acquisition)
+        self.held.append(Held(acquisition if finite else None, facts, facts.scan_counter))
+        if self._survey is None:
+            self._survey = Survey(self.parameters, space.tr_ms)
+        return self._survey.add(facts) and self._sampling is not None
+
+    def conclude(self) -> Understanding:
+        """Put together what the readouts so far say.
+
+        Raises
+        ------
+        DataError
+            If none of them can be used.
+        """
+        survey, space, sampling = self._survey, self._space, self._sampling
+        if survey is None or space is None or sampling is None:
+            raise self._nothing()
+        framing, how = survey.framing()
+        return Understanding(
+            encoding=space,
+            sampling=sampling,
+            rule=angle_rule(self.parameters, embedded=sampling.embedded, spokes_per_frame=framing.spokes),
+            framing=framing,
+            how=how,
+            interval_ms=survey.interval_ms(),
+            n_groups=survey.n_groups,
+            stride=survey.stride(),
+            steps=survey.steps(),
+            noise=self.whitener.text,
+            dropped=dict(self.dropped),
+        )
+
+    def _nothing(self) -> DataError:
+        if not self.dropped:
+            return DataError("a scan without a single readout", "radial readouts", "look at the sender")
+        came = ", ".join(f"{count} {name}" for name, count in self.dropped.items())
+        return DataError(
+            f"a scan without usable imaging readouts ({came})", "radial readouts", "look at the sender's data and flags"
+        )
+
+
+def understand(header: Any, readouts: Iterable[Any], parameters: BufferParameters | None = None) -> Understanding:
+    """Say how a scan would be read, without reading it: takes no more readouts than that needs.
+
+    Parameters
+    ----------
+    header : ismrmrd.xsd.ismrmrdHeader
+    readouts
+        The scan's acquisitions, in order.
+    parameters
+        Those of the buffer gadget; None for the defaults.
+
+    Raises
+    ------
+    DataError
+        If there is no imaging readout, or the scan is none that the buffer gadget can read.
+    """
+    opening = Opening(header, parameters or BufferParameters())
+    for readout in readouts:
+        if opening.take(readout):
+            break
+    return opening.conclude()
+
+
+def is_finite(acquisition: Any) -> bool:
+    """Whether neither samples nor trajectory hold NaN or infinity."""
+    data = acquisition.data
+    # As real numbers this takes a third of the time; it is done for every readout of a scan.
+    real = data.view(np.float32) if data.dtype == np.complex64 and data.flags.c_contiguous else data
+    finite = bool(np.isfinite(real).all())
+    return finite and (acquisition.trajectory_dimensions == 0 or bool(np.isfinite(acquisition.traj).all()))

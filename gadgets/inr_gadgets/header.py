@@ -1,0 +1,180 @@
+"""The scan's XML header: parsed in this one place, and read into what a radial reconstruction needs of it."""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from ismrmrd import xsd
+
+from inr_core.errors import DataError
+
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+MAX_MATRIX = 4096
+RADIAL = ("radial", "goldenangle", "other")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One encoding space of the header, in pixels and mm.
+
+    Attributes
+    ----------
+    index
+        Its number, ``encoding_space_ref`` of the readouts.
+    trajectory
+        ``radial``, ``goldenangle`` or ``other``.
+    encoded_matrix, recon_matrix
+        (x, y, z) of the encoded and of the reconstructed space. Converters write what they like into the encoded one.
+    encoded_fov_mm, recon_fov_mm
+        (x, y, z) mm.
+    tr_ms
+        Repetition time of a readout, ms; None if the header does not say.
+    """
+
+    index: int
+    trajectory: str
+    encoded_matrix: tuple[int, int, int]
+    recon_matrix: tuple[int, int, int]
+    encoded_fov_mm: tuple[float, float, float]
+    recon_fov_mm: tuple[float, float, float]
+    tr_ms: float | None
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """(x, y) of the reconstructed image."""
+        return self.recon_matrix[:2]
+
+    @property
+    def aspect(self) -> float:
+        """Height of a reconstructed pixel over its width."""
+        (nx, ny), (fx, fy) = self.matrix, self.recon_fov_mm[:2]
+        return (fy / ny) / (fx / nx)
+
+
+def parse_header(xml: bytes | str) -> Any:
+    """Parse the scan's header.
+
+    Parameters
+    ----------
+    xml
+        The ISMRMRD header; the NUL that FIRE appends is ignored.
+
+    Returns
+    -------
+    ismrmrd.xsd.ismrmrdHeader
+
+    Raises
+    ------
+    DataError
+        If it is too long, not UTF-8, declares a DOCTYPE, is not well-formed, or is no ISMRMRD header.
+    """
+    if len(xml) > MAX_HEADER_BYTES:
+        raise DataError(f"a header of {len(xml)} bytes", f"at most {MAX_HEADER_BYTES}")
+    try:
+        text = (xml.decode("utf-8-sig") if isinstance(xml, bytes) else xml).rstrip("\0 \t\r\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"a header that is not UTF-8 ({error})", "an ISMRMRD header in UTF-8") from None
+    if not text:
+        raise DataError("an empty header", "an ISMRMRD header", "send the header before the data")
+    if "<!DOCTYPE" in text.upper():
+        raise DataError("a header with a DOCTYPE", "an ISMRMRD header without one", "remove the declaration")
+    # A declared encoding is that of the bytes, which are decoded by now.
+    text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text)
+    try:
+        with warnings.catch_warnings():
+            # A field that does not convert keeps its text; those that matter here are checked in encoding().
+            warnings.simplefilter("ignore")
+            return xsd.CreateFromDocument(text.encode())
+    except (ValueError, TypeError, SyntaxError, LookupError) as error:
+        # xsdata reports the XML's own faults as ParserError (a ValueError) and missing elements as TypeError.
+        raise DataError(f"a malformed header ({error})", "an ISMRMRD header", "check it with ismrmrd.xsd") from None
+
+
+def encoding(header: Any, index: int = 0) -> Encoding:
+    """Read one encoding space of a header.
+
+    Raises
+    ------
+    DataError
+        If there is no such encoding, it is not radial, or its matrix or field of view make no sense.
+    """
+    spaces = header.encoding or []
+    if index >= len(spaces):
+        found = f"{len(spaces)} encoding space{'' if len(spaces) == 1 else 's'}"
+        raise DataError(f"readouts of encoding space {index}, but the header has {found}", "an <encoding> for each")
+    space = spaces[index]
+    trajectory = str(getattr(space.trajectory, "value", space.trajectory))
+    if trajectory not in RADIAL:
+        raise DataError(
+            f"a scan with trajectory '{trajectory}' (encoding space {index})",
+            f"radial readouts: {', '.join(RADIAL)}",
+            "reconstruct it with another configuration",
+        )
+    recon = _matrix(space.reconSpace, f"reconSpace of encoding {index}")
+    encoded_fov = _fov(space.encodedSpace)
+    recon_fov = _fov(space.reconSpace)
+    if min(recon_fov[:2]) <= 0:
+        raise DataError(f"a reconstructed field of view of {recon_fov[0]:g} x {recon_fov[1]:g} mm", "a positive one")
+    return Encoding(
+        index=index,
+        trajectory=trajectory,
+        encoded_matrix=_integers(space.encodedSpace),
+        recon_matrix=recon,
+        encoded_fov_mm=encoded_fov,
+        recon_fov_mm=recon_fov,
+        tr_ms=_tr_ms(header),
+    )
+
+
+def refuse_without_radial(header: Any) -> None:
+    """Refuse a header in which no encoding space is radial, before any data has come.
+
+    Raises
+    ------
+    DataError
+        The error of its first encoding space.
+    """
+    spaces = header.encoding or []
+    if not any(str(getattr(s.trajectory, "value", s.trajectory)) in RADIAL for s in spaces):
+        encoding(header, 0)
+
+
+def noise_bandwidth(header: Any) -> float:
+    """Relative receiver noise bandwidth; 1 if the header does not say."""
+    system = header.acquisitionSystemInformation
+    value: Any = system.relativeReceiverNoiseBandwidth if system is not None else None
+    return float(value) if _is_number(value) and value > 0 else 1.0
+
+
+def _integers(space: Any) -> tuple[int, int, int]:
+    size = space.matrixSize
+    x, y, z = (value if isinstance(value, int) else 0 for value in (size.x, size.y, size.z))
+    return x, y, z
+
+
+def _matrix(space: Any, name: str) -> tuple[int, int, int]:
+    x, y, z = _integers(space)
+    if not (2 <= x <= MAX_MATRIX and 2 <= y <= MAX_MATRIX and 0 <= z <= MAX_MATRIX):
+        size = space.matrixSize
+        raise DataError(f"a matrix of {size.x} x {size.y} x {size.z} in {name}", f"2 to {MAX_MATRIX} pixels each way")
+    return x, y, max(z, 1)
+
+
+def _fov(space: Any) -> tuple[float, float, float]:
+    size = space.fieldOfView_mm
+    x, y, z = (float(v) if _is_number(v) else 0.0 for v in (size.x, size.y, size.z))
+    return x, y, z
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _tr_ms(header: Any) -> float | None:
+    sequence = header.sequenceParameters
+    times = list(sequence.TR or []) if sequence is not None else []
+    return float(times[0]) if times and _is_number(times[0]) and times[0] > 0 else None
