@@ -1,0 +1,144 @@
+"""Complex images in, images for the host out: magnitude, one scale a scan, one data type, attributes for viewers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import ismrmrd
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_core.errors import DataError
+from inr_core.parameters import parameter
+from inr_gadgets.gadget import Gadget
+from inr_gadgets.geometry import LIVE_SERIES, MOTION_SERIES, REFINED_SERIES
+
+UINT16_MAX = 4095  # 12 bits: what DICOM viewers and vendor databases expect of MR images
+_PERCENTILE = 99.5
+_SERIES_NAMES = {LIVE_SERIES: "INR live", REFINED_SERIES: "INR refined", MOTION_SERIES: "INR motion"}
+
+
+@dataclass(frozen=True)
+class ImageParameters:
+    """What the images that leave look like."""
+
+    dtype: str = parameter(
+        "float32", "data type; complex64 keeps the phase", choices=("float32", "uint16", "complex64")
+    )
+    scale: float = parameter(
+        0.0, "factor on every image of the scan; 0 takes it from the first image, so that it fits level", minimum=0.0
+    )
+    level: float = parameter(
+        1000.0, "value at which the first image's 99.5th percentile leaves, with scale=0", minimum=1.0, maximum=1e9
+    )
+
+
+class ImageGadget(Gadget):
+    """Magnitude, scale, data type and attributes of the images.
+
+    There is one scale for all series of a scan, fixed by the first image that is not empty: a scale of their own would
+    make the frames flicker. ``uint16`` stops at 4095, four times the default level, so that contrast may still arrive.
+    Real-valued images (a motion field) keep their values. Items of other types are handed on.
+    """
+
+    name: ClassVar[str] = "image"
+    parameter_type: ClassVar[type] = ImageParameters
+
+    def __init__(self, header: Any, parameters: ImageParameters | None = None) -> None:
+        super().__init__(header, parameters)
+        self._scale: float | None = self.parameters.scale or None
+        self._window = 0.0
+        self._formats: dict[int, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+        self._n_clipped = 0
+        self._n_broken = 0
+
+    def process(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Finished images of the complex ones among ``items``.
+
+        Raises
+        ------
+        DataError
+            If the shape changes within a series, which a client would answer with its own death.
+        """
+        for item in items:
+            yield self._finish(item) if isinstance(item, ismrmrd.Image) else item
+        if self._n_clipped:
+            self.announce(
+                f"{self._n_clipped} pixels were brighter than {UINT16_MAX} and were clipped; lower image.level"
+            )
+        if self._n_broken:
+            self.announce(f"WARNING: {self._n_broken} pixels were NaN or infinite and were set to zero")
+
+    def _finish(self, image: ismrmrd.Image) -> ismrmrd.Image:
+        data = image.data
+        head = image.getHead()
+        if np.iscomplexobj(data):
+            data = self._convert(data)
+            head.image_type = (
+                ismrmrd.IMTYPE_COMPLEX if self.parameters.dtype == "complex64" else ismrmrd.IMTYPE_MAGNITUDE
+            )
+        self._check_series(head.image_series_index, data)
+        finished = ismrmrd.Image(head=head, data=np.ascontiguousarray(data))
+        finished.meta = self._attributes(image, np.iscomplexobj(image.data))
+        return finished
+
+    def _convert(self, data: NDArray[Any]) -> NDArray[Any]:
+        broken = ~np.isfinite(data)
+        if broken.any():
+            self._n_broken += int(broken.sum())
+            data = np.where(broken, 0, data)
+        values = data if self.parameters.dtype == "complex64" else np.abs(data)
+        values = values * np.float32(self._scale_for(data))
+        if self.parameters.dtype != "uint16":
+            return np.asarray(values, dtype=self.parameters.dtype)
+        self._n_clipped += int((values > UINT16_MAX).sum())
+        return np.asarray(np.clip(np.rint(values), 0, UINT16_MAX), dtype=np.uint16)
+
+    def _scale_for(self, data: NDArray[Any]) -> float:
+        """The scan's scale; fixed by this image if none before it was anything but empty."""
+        if self._scale is None or self._window == 0:
+            bright = float(np.percentile(np.abs(data), _PERCENTILE)) or float(np.abs(data).max())
+            if bright == 0:
+                return self._scale or 1.0
+            self._scale = self._scale or self.parameters.level / bright
+            self._window = self._scale * bright
+        return self._scale
+
+    def _check_series(self, series: int, data: NDArray[Any]) -> None:
+        known = self._formats.setdefault(series, (data.shape, data.dtype))
+        if known != (data.shape, data.dtype):
+            raise DataError(
+                f"an image of {data.shape} {data.dtype} in series {series}",
+                f"{known[0]} {known[1]} as before in that series",
+                "give each encoding space a series of its own",
+            )
+
+    def _attributes(self, image: ismrmrd.Image, scaled: bool) -> ismrmrd.Meta:
+        series = int(image.image_series_index)
+        label = _SERIES_NAMES.get(series, f"INR series {series}")
+        meta = ismrmrd.Meta(
+            {
+                "DataRole": "Image",
+                "ImageProcessingHistory": "INR",
+                "SequenceDescriptionAdditional": label.replace(" ", "_"),
+                "ImageComments": label,
+                "Keep_image_geometry": 1,
+                "ImageRowDir": [f"{value:.18f}" for value in image.read_dir],
+                "ImageColumnDir": [f"{value:.18f}" for value in image.phase_dir],
+            }
+        )
+        if scaled:
+            # One window for the scan, as there is one scale. Viewers expect whole numbers; a scale of one's own may
+            # leave so little that they would all be zero.
+            window = self._window or self.parameters.level
+            digits = 0 if window >= 100 else 6
+            meta["WindowCenter"] = f"{window / 2:.{digits}f}"
+            meta["WindowWidth"] = f"{window:.{digits}f}"
+        meta.update(image.meta)
+        arrived = meta.pop("inr_arrived", None)
+        if arrived is not None and series == LIVE_SERIES:
+            meta["inr_latency_ms"] = f"{1000 * (time.monotonic() - float(arrived)):.3f}"
+        return meta
