@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inr_core.errors import DataError
+from inr_core.errors import DataError, ParameterError
 from inr_gadgets.chain import GADGETS, ChainConfig, GadgetTable
 from inr_gadgets.client import is_path, send_scan
 from inr_gadgets.configs import load_config, parse_config, read_config
 from inr_gadgets.header import parse_header
 from inr_gadgets.image_file import ImageWriter
 from inr_gadgets.pace import Pace, is_readout
-from inr_gadgets.report import Report
+from inr_gadgets.report import LIVE_SERIES, Report
 from inr_gadgets.scan_file import ScanFile, open_for_reading
 
 
@@ -80,7 +80,7 @@ class Replay:
 
     def _in_process(
         self, scan: ScanFile, on_text: Callable[[str], None], on_sent: Callable[[int], None] | None
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         header = parse_header(scan.header_xml)
         stopped = threading.Event()
         clock = Pace(self.pace, self.speed, header)
@@ -111,6 +111,7 @@ def replay_to_file(
     group: str | None = None,
     on_text: Callable[[str], None],
     on_progress: Callable[[int, int], None] | None = None,
+    final_only: bool = False,
 ) -> Report:
     """Replay a scan and write its images as they come; those that were made are kept if something fails later.
 
@@ -128,6 +129,9 @@ def replay_to_file(
         Called with every line for the operator.
     on_progress
         Called with the numbers of readouts sent and of images received; from more than one thread.
+    final_only
+        Write the live series only where no refined one follows: for a reconstruction that nobody waits for. The live
+        images are held in memory until then.
 
     Raises
     ------
@@ -144,7 +148,7 @@ def replay_to_file(
         if on_progress is not None:
             on_progress(counts["readouts"], counts["images"])
 
-    with contextlib.closing(_Output(output, group)) as out:
+    with contextlib.closing(_Output(output, group, final_only)) as out:
 
         def keep(image: Any) -> None:
             out.append(image)
@@ -157,11 +161,30 @@ def replay_to_file(
     return report
 
 
+def offline_settings(method: str, preset: str | None, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters of an offline reconstruction: one method, fixed steps and seed instead of the clock.
+
+    Raises
+    ------
+    ParameterError
+        For a method that does not exist, or a preset that the method does not have.
+    """
+    from inr_core.methods import get_method
+
+    found = get_method(method)
+    chosen = {"recon.method": found.name, "recon.deterministic": "true"}
+    if preset is not None:
+        raise ParameterError(f"preset '{preset}' of method {found.name}", "none: it has no presets", "leave it out")
+    return chosen | dict(settings)
+
+
 class _Output:
     """The file of the images, made with the first of them: a replay that fails before leaves nothing behind."""
 
-    def __init__(self, path: Path, group: str | None) -> None:
-        self._path, self._group = path, group
+    def __init__(self, path: Path, group: str | None, final_only: bool) -> None:
+        self._path, self._group, self._final_only = path, group, final_only
+        self._held: list[Any] = []
+        self._refined = False
         self._writer: ImageWriter | None = None
         # What can be said before the work is said before the work.
         if path.exists():
@@ -170,11 +193,23 @@ class _Output:
             raise DataError(f"{path.parent} is not a folder", "a folder for the images", "make it or choose another")
 
     def append(self, image: Any) -> None:
+        live = image.image_series_index == LIVE_SERIES
+        if not self._final_only or not live:
+            self._write(image)
+            self._held.clear()
+            self._refined = self._refined or not live
+        elif not self._refined:
+            self._held.append(image)
+
+    def _write(self, image: Any) -> None:
         if self._writer is None:
             self._writer = ImageWriter(self._path, self._group)
         self._writer.append(image)
 
     def close(self) -> None:
+        for image in self._held:
+            self._write(image)
+        self._held.clear()
         if self._writer is not None:
             self._writer.close()
 

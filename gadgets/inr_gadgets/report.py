@@ -99,19 +99,27 @@ class Report:
 
     def sentence(self) -> str:
         """Return the report in one line, for people."""
-        scan = self.as_dict()["scan"]
-        parts = [f"{scan['live_frames']} live frames"]
-        if scan["refined_frames"]:
-            parts[0] += f", {scan['refined_frames']} refined"
-        if scan["other_images"]:
-            parts[0] += f", {scan['other_images']} other images"
-        if scan["latency_ms"]["median"] is not None:
-            parts.append("latency {median:.0f} ms median, {p95:.0f} ms p95".format(**scan["latency_ms"]))
-        if scan["refine_s"] is not None:
-            parts.append(f"refined {scan['refine_s']:.1f} s after the last readout")
-        if scan["dropped_frames"]:
-            parts.append(f"{scan['dropped_frames']} frames dropped")
-        return "; ".join(parts)
+        return summary_line(self.as_dict()["scan"])
+
+
+def summary_line(scan: dict[str, Any]) -> str:
+    """Return the part ``scan`` of a report in one line, for people."""
+    parts = [f"{scan['live_frames']} live frames"]
+    if scan["refined_frames"]:
+        parts[0] += f", {scan['refined_frames']} refined"
+    if scan["other_images"]:
+        parts[0] += f", {scan['other_images']} other images"
+    if scan["latency_ms"]["median"] is not None:
+        parts.append("latency {median:.0f} ms median, {p95:.0f} ms p95".format(**scan["latency_ms"]))
+    if scan["refine_s"] is not None:
+        parts.append(f"refined {scan['refine_s']:.1f} s after the last readout")
+    if scan["peak_memory_mib"] is not None:
+        parts.append(f"{scan['peak_memory_mib']:.0f} MiB")
+    if scan["device"] is not None:
+        parts.append(f"on {scan['device']}")
+    if scan["dropped_frames"]:
+        parts.append(f"{scan['dropped_frames']} frames dropped")
+    return "; ".join(parts)
 
 
 def report_of(images: Iterable[Any]) -> Report:

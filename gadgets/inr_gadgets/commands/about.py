@@ -1,0 +1,94 @@
+"""The commands that say what is installed: methods, configs, doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import typer
+
+from inr_gadgets.commands.common import FAILED, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(app)(methods)
+    command(app)(configs)
+    command(app)(doctor)
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method or gadget; without it, all.", show_default=False)] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/parameters.md.")] = False,
+) -> None:
+    """List the reconstruction methods and every parameter, with defaults, units and limits.
+
+    Example: inr-recon methods inr
+    """
+    from inr_core.errors import ParameterError
+    from inr_gadgets import reference
+
+    if as_markdown:
+        print(reference.markdown(), end="")
+        return
+    sections = [*reference.gadget_sections(), *reference.method_sections()]
+    if name is not None:
+        names = [section.title.removeprefix("method ") for section in sections]
+        if name not in names:
+            raise ParameterError(f"there is no method or gadget '{name}'", f"one of {', '.join(names)}")
+        sections = [section for section in sections if section.title.removeprefix("method ") == name]
+    for section in sections:
+        print(f"{section.title}: {section.about}")
+        if section.rows:
+            _print_table(reference.COLUMNS, section.rows)
+        print()
+
+
+def configs() -> None:
+    """List the configurations and where they are.
+
+    Example: inr-recon configs
+    """
+    from inr_gadgets.configs import list_configs
+
+    found = list_configs()
+    if not found:
+        from inr_core.errors import ConfigError
+
+        raise ConfigError("no configuration was found", "inr_dynamic.xml at least", "reinstall inr-recon")
+    _print_table(("configuration", "where"), [(path.stem, str(path)) for path in found])
+
+
+def doctor(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port that a server would listen at.")] = 9002,
+) -> None:
+    """Look at this machine: Python, packages, devices, NUFFT backends, ports, configurations, extras.
+
+    Exit code 0 when a reconstruction can run.
+
+    Example: inr-recon doctor
+    """
+    from inr_gadgets.doctor import examine, usable
+
+    findings = examine(port)
+    _print_table(("", "what", "found"), [(finding.state, finding.subject, finding.text) for finding in findings])
+    if not usable(findings):
+        raise typer.Exit(FAILED)
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; as wide as the terminal, and never cut where the output is a file or a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)

@@ -1,0 +1,134 @@
+"""The commands that reconstruct: serve, replay, reconstruct."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from inr_gadgets.commands.common import Progress, command, parse_settings, say
+
+Scan = Annotated[Path, typer.Argument(metavar="SCAN.h5", help="An ISMRMRD scan.", show_default=False)]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="OUT.h5", help="Where the images go; an existing file gets a new group."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="gadget.name=value", help="Set a parameter (see inr-recon methods); repeatable."),
+]
+Config = Annotated[
+    str, typer.Option("--config", "-c", metavar="NAME|./FILE", help="A configuration's name, or a path with a / in it.")
+]
+Group = Annotated[str | None, typer.Option("--group", help="Group of the images in OUT.h5; by default date and time.")]
+ReportFile = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE.json", help="Write latencies, steps, memory, device as JSON.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(app)(serve)
+    command(app)(replay)
+    command(app)(reconstruct)
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; beyond loopback it is open to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 9002,
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep every incoming scan as .h5 here.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Run an MRD server for Gadgetron's client, FIRE and OpenRecon: many scans, one after the other or at once.
+
+    Example: inr-recon serve --port 9002 --save scans
+    """
+    import logging
+
+    from inr_gadgets import server
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    server.serve(host=host, port=port, save=save, overrides=parse_settings(settings or []))
+
+
+def replay(
+    scan: Scan,
+    output: Output,
+    config: Config = "inr_dynamic.xml",
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Send to the MRD server there; without it, run in this process.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The server's port.")] = 9002,
+    pace: Annotated[str, typer.Option(metavar="max|scan", help="As fast as it goes, or one readout per TR.")] = "max",
+    speed: Annotated[float, typer.Option(help="Factor on the scan's pace: 0.5 takes twice its time.")] = 1.0,
+    settings: Settings = None,
+    report: ReportFile = None,
+    group: Group = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that the server may keep us waiting.")] = 600.0,
+) -> None:
+    """Replay a recorded scan: in this process, or over TCP to any MRD server.
+
+    Example: inr-recon replay scan.h5 -o out.h5 --pace scan --report report.json
+    """
+    from inr_gadgets.replay import Replay
+
+    how = Replay(
+        config=config,
+        settings=parse_settings(settings or []),
+        pace=pace,
+        speed=speed,
+        address=address,
+        port=port,
+        timeout_s=timeout,
+    )
+    _replay(how, scan, output, group, report)
+
+
+def reconstruct(
+    scan: Scan,
+    output: Output,
+    method: Annotated[str, typer.Option("--method", metavar="NAME", help="One of inr-recon methods.")] = "inr",
+    preset: Annotated[str | None, typer.Option("--preset", metavar="NAME", help="One of the method's presets.")] = None,
+    settings: Settings = None,
+    report: ReportFile = None,
+    group: Group = None,
+) -> None:
+    """Reconstruct a scan offline, all frames at once, by any method of the table.
+
+    Example: inr-recon reconstruct scan.h5 -o out.h5 --method cg_sense
+    """
+    from inr_gadgets.replay import Replay, offline_settings
+
+    chosen = offline_settings(method, preset, parse_settings(settings or []))
+    _replay(Replay(config="inr_dynamic.xml", settings=chosen), scan, output, group, report, final_only=True)
+
+
+def _replay(
+    how: Any, scan: Path, output: Path, group: str | None, report_file: Path | None, *, final_only: bool = False
+) -> None:
+    from inr_gadgets.replay import replay_to_file
+    from inr_gadgets.scan_file import ScanFile
+
+    if report_file is not None and not report_file.absolute().parent.is_dir():
+        # Said before the work, not after it.
+        raise FileNotFoundError(2, "no such folder", str(report_file.absolute().parent))
+    began = time.monotonic()
+    with ScanFile(scan) as opened, Progress("readouts", opened.n_acquisitions) as progress:
+        result = replay_to_file(
+            how, opened, output, group=group, on_text=say, on_progress=_shown(progress), final_only=final_only
+        )
+    if report_file is not None:
+        result.write(report_file)
+    print(f"{output}: {result.sentence()}; {time.monotonic() - began:.1f} s")
+
+
+def _shown(progress: Progress) -> Callable[[int, int], None]:
+    def show(readouts: int, images: int) -> None:
+        progress.update(readouts, f"{images} images")
+
+    return show

@@ -1,0 +1,204 @@
+"""The program: fast help with examples, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from inr_core.errors import DataError, ParameterError
+from inr_gadgets.cli import app
+from inr_gadgets.commands.common import Progress, command, parse_settings
+
+COMMANDS = ("serve", "replay", "reconstruct", "simulate", "check", "export", "methods", "configs", "doctor")
+HEAVY = ("torch", "ismrmrd", "numpy", "h5py", "gadgetron", "matplotlib")
+
+run = CliRunner().invoke
+
+
+def program(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "inr_gadgets.cli", *words], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_has_an_example(words: list[str]) -> None:
+    result = run(app, words, env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.exit_code == 0
+    assert "Example: inr-recon" in result.output
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from inr_gadgets.cli import app\n"
+        "sys.argv = ['inr-recon', '--help']\n"
+        "try:\n    app()\n"
+        "except SystemExit as end:\n    assert end.code == 0, end.code\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "HEAVY []" in result.stdout
+    for name in COMMANDS:
+        assert name in result.stdout
+
+
+def test_an_error_is_one_line_and_code_1(tmp_path: Path) -> None:
+    result = program("replay", str(tmp_path / "none.h5"), "-o", str(tmp_path / "out.h5"))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"inr-recon: {tmp_path}/none.h5 is not there; expected the .h5 file of an ISMRMRD scan; correct the path\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_usage_is_code_2() -> None:
+    assert run(app, ["replay"]).exit_code == 2
+    assert run(app, ["nonsense"]).exit_code == 2
+    assert run(app, ["serve", "--port", "70000"]).exit_code == 2
+
+
+def failing(error: BaseException) -> typer.Typer:
+    """A program whose only command fails."""
+    made = typer.Typer(pretty_exceptions_enable=False)
+
+    @made.callback(invoke_without_command=True)
+    def _program() -> None:
+        pass
+
+    def fail() -> None:
+        raise error
+
+    command(made)(fail)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (DataError("this", "that", "do so"), 1, "inr-recon: this; expected that; do so\n"),
+        (KeyboardInterrupt(), 130, "inr-recon: interrupted; what was made so far is kept\n"),
+        (FileNotFoundError(2, "no such folder", "/none"), 1, "inr-recon: no such folder: /none\n"),
+        (OSError("HDF5 says no"), 1, "inr-recon: HDF5 says no\n"),
+    ],
+)
+def test_what_each_failure_becomes(error: BaseException, code: int, line: str) -> None:
+    result = run(failing(error), ["fail"])
+    assert result.exit_code == code
+    assert result.stderr == line
+
+
+def test_a_fault_of_the_program_keeps_its_traceback() -> None:
+    result = run(failing(ZeroDivisionError("division by zero")), ["fail"])
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_settings() -> None:
+    assert parse_settings(["recon.method = inr", "a.b=c=d", "recon.method=nufft"]) == {
+        "recon.method": "nufft",
+        "a.b": "c=d",
+    }
+
+
+@pytest.mark.parametrize("setting", ["recon.method", "=3", " =3"])
+def test_a_setting_without_name_or_value(setting: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        parse_settings([setting])
+    assert str(caught.value) == " ".join(
+        f"--set {setting}; expected gadget.name=value; for example --set recon.virtual_coils=6".split()
+    )
+
+
+def test_progress_shows_nothing_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress("readouts", 10, after_s=0) as progress:
+        progress.update(5)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with Progress("readouts", 10, after_s=0) as progress:
+        progress.update(5, "2 images")
+        progress.update(10, "4 images")
+    assert "readouts" in capfd.readouterr().err
+
+
+def test_version() -> None:
+    result = run(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("inr-recon")
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
+    made = subprocess.run(
+        f"{sys.executable} -m inr_gadgets.cli configs | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert "Traceback" not in made.stderr
+    assert "Exception ignored" not in made.stderr
+
+
+def test_configs_names_the_shipped_ones() -> None:
+    result = run(app, ["configs"])
+    assert result.exit_code == 0, result.output
+    assert "inr_dynamic" in result.stdout
+
+
+def test_configs_when_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from inr_gadgets import configs
+
+    monkeypatch.setattr(configs, "config_folders", list)
+    result = run(app, ["configs"])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "inr-recon: no configuration was found; expected inr_dynamic.xml at least; reinstall inr-recon\n"
+    )
+
+
+def test_methods_lists_methods_and_parameters() -> None:
+    result = run(app, ["methods"])
+    assert result.exit_code == 0, result.output
+    for word in ("nufft", "cg_sense", "inr", "recon.virtual_coils", "buffer.spokes_per_frame"):
+        assert word in result.stdout
+
+
+def test_methods_of_one_gadget() -> None:
+    result = run(app, ["methods", "image"])
+    assert result.exit_code == 0, result.output
+    assert "recon." not in result.stdout
+
+
+def test_an_unknown_method_lists_the_known_ones() -> None:
+    result = run(app, ["methods", "grappa"])
+    assert result.exit_code == 1
+    assert "there is no method or gadget 'grappa'; expected one of buffer, recon, image, " in result.stderr
+
+
+def test_the_reference_in_docs_is_the_programs_own() -> None:
+    """Written by ``inr-recon methods --markdown > docs/parameters.md``."""
+    file = Path(__file__).parents[2] / "docs" / "parameters.md"
+    assert run(app, ["methods", "--markdown"]).stdout == file.read_text()
+
+
+def test_doctor_as_a_program() -> None:
+    result = run(app, ["doctor", "--port", "9"])
+    assert "python" in result.stdout
+    assert "nufft finufft" in result.stdout
+
+
+def test_json_of_the_report_is_refused_before_the_work(tmp_path: Path) -> None:
+    result = run(app, ["replay", "scan.h5", "-o", "out.h5", "--report", str(tmp_path / "none" / "r.json")])
+    assert result.exit_code == 1
+    assert result.stderr == f"inr-recon: no such folder: {tmp_path / 'none'}\n"
