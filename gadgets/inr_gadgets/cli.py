@@ -45,7 +45,7 @@ about.register(app)
 
 def main() -> None:
     """Run the program; the entry point of ``inr-recon`` and ``python -m inr_gadgets.cli``."""
-    app()
+    app(prog_name="inr-recon")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from inr_core.errors import InrError, ProtocolError
 from inr_gadgets.configs import read_config
 from inr_gadgets.connection import Connection
 from inr_gadgets.header import parse_header
-from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Response, Text
+from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Response, Text, operator_line
 from inr_gadgets.pace import Pace, is_readout
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,10 @@ def send_scan(
         opening.append(Text(parameters_text(settings)))
     with _connect(address, port, connect_timeout_s) as sock:
         conversation = _Conversation(sock, opening, clock, on_sent, timeout_s)
-        return conversation.hold(scan, on_image, on_text)
+        exchange = conversation.hold(scan, on_image, on_text)
+    if clock.warning and on_text is not None:
+        on_text(clock.warning)
+    return exchange
 
 
 class _Conversation:
@@ -218,7 +221,7 @@ class _Conversation:
                 if on_image is not None:
                     on_image(message)
             elif isinstance(message, Text | Response):
-                for line in message.text.splitlines():
+                for line in filter(None, (operator_line("", raw) for raw in message.text.splitlines())):
                     self.exchange.texts.append(line)
                     if on_text is not None:
                         on_text(line)

@@ -11,6 +11,7 @@ from typing import Any
 from inr_core.errors import DataError, ParameterError
 
 PACES = ("max", "scan")
+LATE_S = 0.5  # less than that is made up for, and the scan's pace was kept
 TICK_MS = 2.5  # ISMRMRD's acquisition time stamps, as every scanner in use writes them
 
 
@@ -42,6 +43,17 @@ class Pace:
             raise ParameterError(f"speed {speed}", "a number above 0", "1 is the scan's own pace, 0.5 half of it")
         self.pace, self.speed = pace, speed
         self.tr_ms = repetition_time_ms(header)
+        self._late_s = 0.0
+
+    @property
+    def warning(self) -> str:
+        """A line for the operator when whoever took the items could not keep up with the scan's pace; else empty."""
+        if self.pace != "scan" or self._late_s < LATE_S:
+            return ""
+        return (
+            f"WARNING: the readouts were sent up to {self._late_s:.1f} s late, as they were not taken in time; "
+            "the latencies are those of a slower scan"
+        )
 
     def due_s(self, items: Iterable[Any]) -> Iterator[tuple[Any, float]]:
         """Pair every item with the seconds from the first readout at which it is due.
@@ -82,6 +94,7 @@ class Pace:
             late = time.monotonic() - start - due
             if late < 0:
                 wait(-late)
+            self._late_s = max(self._late_s, late)
             if stopped is not None and stopped.is_set():
                 return
             item.arrived = time.monotonic()

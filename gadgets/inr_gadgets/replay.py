@@ -88,6 +88,8 @@ class Replay:
         chain.announce = on_text
         # Left early, a reader that waits for the next readout's time ends at once.
         yield from chain.run(_counted(clock.paced(scan, stopped), on_sent), interrupt=stopped.set)
+        if clock.warning:
+            on_text(clock.warning)
 
 
 def read_chain(config: str | Path, table: GadgetTable = GADGETS) -> ChainConfig:
@@ -140,6 +142,8 @@ def replay_to_file(
     InrError
         Whatever stopped the replay.
     """
+    if output.exists() and output.samefile(scan.path):
+        raise DataError(f"{output} is the scan itself", "another file for the images", "choose another name")
     report = Report()
     counts = {"readouts": 0, "images": 0}
 

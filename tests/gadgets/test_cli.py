@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
+import ismrmrd
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -14,6 +17,7 @@ from typer.testing import CliRunner
 from inr_core.errors import DataError, ParameterError
 from inr_gadgets.cli import app
 from inr_gadgets.commands.common import Progress, command, parse_settings
+from inr_gadgets.image_file import ImageWriter
 
 COMMANDS = ("serve", "replay", "reconstruct", "simulate", "check", "export", "methods", "configs", "doctor")
 HEAVY = ("torch", "ismrmrd", "numpy", "h5py", "gadgetron", "matplotlib")
@@ -202,3 +206,79 @@ def test_json_of_the_report_is_refused_before_the_work(tmp_path: Path) -> None:
     result = run(app, ["replay", "scan.h5", "-o", "out.h5", "--report", str(tmp_path / "none" / "r.json")])
     assert result.exit_code == 1
     assert result.stderr == f"inr-recon: no such folder: {tmp_path / 'none'}\n"
+
+
+def test_every_parameter_of_a_simulation_that_is_an_option_has_its_default_in_the_help() -> None:
+    from dataclasses import fields
+
+    from inr_gadgets.commands import files
+    from inr_gadgets.simulate import SimulationParameters
+
+    defaults = {field.name: field.default for field in fields(SimulationParameters)}
+    options = {
+        name: hint.__metadata__[0]
+        for name, hint in get_type_hints(files.simulate, include_extras=True).items()
+        if hasattr(hint, "__metadata__") and name not in ("output", "settings")
+    }
+    assert options
+    for name, option in options.items():
+        shown = option.show_default
+        assert name in defaults
+        assert str(shown) == str(defaults[name]).removesuffix(".0") or (shown is True and defaults[name] is False)
+
+
+def test_simulate(tmp_path: Path) -> None:
+    scan = tmp_path / "scan.h5"
+    words = ["--matrix", "24", "--frames", "3", "--spokes", "8", "--coils", "2", "--noise-scan", "--set", "fov_mm=320"]
+    result = run(app, ["simulate", str(scan), *words])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{scan} (0.1 s of scan), truth in {tmp_path / 'scan.truth.npz'}\n"
+    assert run(app, ["simulate", str(scan), *words, "--frames", "2"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--phantom", "brick"], "simulate.phantom = 'brick'; expected one of cine"),
+        (["--set", "colour=red"], "simulate has no parameter 'colour'"),
+        (["--matrix", "32", "--set", "matrix=64"], "matrix given as an option and by --set; expected one of the two"),
+    ],
+)
+def test_simulate_refuses(tmp_path: Path, words: list[str], message: str) -> None:
+    result = run(app, ["simulate", str(tmp_path / "scan.h5"), *words])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"inr-recon: {message}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def images(path: Path) -> Path:
+    with ImageWriter(path, "images") as writer:
+        for frame in range(4):
+            image = ismrmrd.Image.from_array(np.full((8, 8), frame + 1, np.float32), transpose=False)
+            image.image_series_index, image.acquisition_time_stamp = 1, 40 * frame
+            image.meta = ismrmrd.Meta({"inr_frame": str(frame)})
+            writer.append(image)
+    return path
+
+
+def test_export_writes_what_is_asked_for(tmp_path: Path) -> None:
+    gif, png = tmp_path / "heart.gif", tmp_path / "heart.png"
+    result = run(app, ["export", str(images(tmp_path / "out.h5")), "--gif", str(gif), "--png", str(png), "--zoom", "2"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{gif}\n{png}\n"
+    assert gif.read_bytes().startswith(b"GIF8")
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_export_needs_a_file_to_write(tmp_path: Path) -> None:
+    result = run(app, ["export", str(images(tmp_path / "out.h5"))])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "inr-recon: no file to write; expected --gif, --mp4 or --png with a name; for example --gif heart.gif\n"
+    )
+
+
+def test_export_of_a_series_that_is_not_there(tmp_path: Path) -> None:
+    result = run(app, ["export", str(images(tmp_path / "out.h5")), "--gif", "x.gif", "--series", "2"])
+    assert result.exit_code == 1
+    assert "has no series 2; expected one of: 1" in result.stderr

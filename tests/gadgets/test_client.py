@@ -89,7 +89,7 @@ def test_everything_there_and_back(tmp_path: Path) -> None:
             got.append(message)
             if isinstance(message, ismrmrd.Acquisition):
                 connection.send(image(message.scan_counter))
-        connection.send(Text("two lines\nat the end"))
+        connection.send(Text("two\x1b[2J lines\n\nat the end"))
         connection.finish()
 
     images: list[float] = []
@@ -114,7 +114,7 @@ def test_everything_there_and_back(tmp_path: Path) -> None:
     assert "".join(kinds) == "AAWAAA"
     np.testing.assert_array_equal(got[-1].data, np.full((2, 16), 4, np.complex64))
     assert images == [0, 1, 2, 3, 4]
-    assert lines == ["two lines", "at the end"]
+    assert lines == ["two [2J lines", "at the end"]
     assert sent == [1, 2, 3, 4, 5]
     assert (exchange.readouts, exchange.waveforms, exchange.images) == (5, 1, 5)
 

@@ -101,6 +101,23 @@ def test_lateness_does_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == pytest.approx([0, 0.010, 0.035, 0.036, 0.040])
 
 
+def test_a_consumer_that_cannot_keep_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(pace_module, "time", clock)
+    pace, unpaced = Pace("scan", 1.0, header(10.0)), Pace("max", 1.0, header(10.0))
+    for _ in pace.paced(readouts([0] * 2)):
+        clock.now += 0.5
+    assert pace.warning == ""
+    for each in (pace, unpaced):
+        for _ in each.paced(readouts([0] * 3)):
+            clock.now += 1.0
+    assert pace.warning == (
+        "WARNING: the readouts were sent up to 2.0 s late, as they were not taken in time; "
+        "the latencies are those of a slower scan"
+    )
+    assert unpaced.warning == ""
+
+
 def test_stopped_while_waiting() -> None:
     stopped = threading.Event()
     taken = []

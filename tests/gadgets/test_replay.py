@@ -43,6 +43,7 @@ CONFIG = """<configuration><version>2</version><stream><external>
 class EchoParameters:
     fail_at: int = parameter(-1, "readout at which it fails")
     gain: float = parameter(1.0, "factor")
+    refine: bool = parameter(True, "one image more at the end")
 
 
 class EchoGadget(Gadget):
@@ -63,7 +64,7 @@ class EchoGadget(Gadget):
             meta = {"inr_frame": n, "inr_arrived": item.arrived, "inr_steps": 0, "inr_device": "cpu"}
             yield self.image(item.data, 1, n, meta)
             n += 1
-        if n:
+        if n and self.parameters.refine:
             yield self.image(item.data, 2, 0, {"inr_frame": 0, "inr_refine_s": 0.25})
 
     def image(self, data: np.ndarray, series: int, n: int, meta: dict[str, Any]) -> ismrmrd.Image:
@@ -171,6 +172,13 @@ def test_a_failure_before_the_first_image_leaves_no_file(scan: ScanFile, config:
     assert not (tmp_path / "out.h5").exists()
 
 
+def test_offline_only_the_best_series_is_written(scan: ScanFile, config: Path, tmp_path: Path) -> None:
+    for settings, name, series in (({}, "refined.h5", {2: 1}), ({"recon.refine": "false"}, "live.h5", {1: 6})):
+        how = Replay(config=config, settings=settings, table=TABLE)
+        replay_to_file(how, scan, tmp_path / name, on_text=lambda _: None, final_only=True)
+        assert list(list_series(tmp_path / name).values()) == [series]
+
+
 def test_no_image_at_all(config: Path, tmp_path: Path) -> None:
     with ScanWriter(tmp_path / "empty.h5", HEADER):
         pass
@@ -185,6 +193,7 @@ def test_the_output_is_looked_at_before_the_work(scan: ScanFile, config: Path, t
     (tmp_path / "text.h5").write_text("not HDF5")
     for output, message in (
         (tmp_path / "text.h5", "cannot be opened"),
+        (scan.path, "is the scan itself; expected another file for the images; choose another name"),
         (tmp_path / "none" / "out.h5", "is not a folder; expected a folder for the images; make it or choose another"),
     ):
         with pytest.raises(DataError) as caught:
