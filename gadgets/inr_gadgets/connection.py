@@ -21,8 +21,8 @@ import numpy as np
 from gadgetron.external import constants
 
 from inr_core.errors import InrError, ProtocolError
-from inr_gadgets.wire_format import LIMITS, MALFORMED, READERS, serialise
 from inr_gadgets.messages import Close, Message, MessageId, Text
+from inr_gadgets.wire_format import LIMITS, MALFORMED, READERS, serialise
 
 _SEND_TIMEOUT_S = 120
 _POLL_MS = 100  # how soon an interrupt is seen
@@ -65,6 +65,7 @@ class GuardedSocket:
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.interrupted = threading.Event()
+        self.untouched = True  # not a single byte has come
         self._reader = io.BufferedReader(_Raw(sock, self.interrupted), _BUFFER_BYTES)
         self._lock = threading.Lock()
         self._what, self._limit, self._count = "a message", 0, 0
@@ -75,6 +76,7 @@ class GuardedSocket:
         raw = self._receive(lambda: self._reader.read(2))
         if not raw:
             return None
+        self.untouched = False
         if len(raw) < 2:
             raise self._short(len(raw), 2)
         (identifier,) = constants.GadgetMessageIdentifier.unpack(raw)
@@ -166,12 +168,16 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.items_read = 0
-        self.untouched = True  # nothing has come, not even a message id
         self._socket = GuardedSocket(sock)
         sock.setblocking(True)
         # Not settimeout(): that would end the reading of a scan that pauses, too.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT_S, 0))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether not a single byte has come: somebody who only looked at the port."""
+        return self._socket.untouched
 
     def __iter__(self) -> Iterator[Any]:
         while not isinstance(message := self.read(), Close):
@@ -194,7 +200,6 @@ class Connection:
                 "CLOSE (id 4) at the end of the stream",
                 "send the scan again",
             )
-        self.untouched = False
         reader = READERS.get(identifier)
         if reader is None:
             known = ", ".join(f"{message.value} {message.name}" for message in MessageId)

@@ -11,6 +11,7 @@ import functools
 import importlib
 import ipaddress
 import logging
+import os
 import select
 import signal
 import socket
@@ -211,6 +212,8 @@ def serve(
     port: int = 9002,
     save: str | Path | None = None,
     overrides: Mapping[str, object] | None = None,
+    *,
+    warm: Callable[[], None] | None = warm_up,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then let every scan send what it has, and return.
 
@@ -225,7 +228,7 @@ def serve(
         if len(received) > 1:
             raise KeyboardInterrupt
 
-    server = Server(host, port, save=save, overrides=overrides)
+    server = Server(host, port, save=save, overrides=overrides, warm=warm)
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         server.start()
@@ -268,7 +271,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family = min(found, key=lambda entry: entry[0] != socket.AF_INET)[0]
         return socket.create_server((host, port), family=family, backlog=16)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
         raise ConfigError(
             f"{host}:{port} cannot be listened on ({reason})",
             "a free port of this machine",

@@ -1,11 +1,13 @@
 """How each message of the MRD stream lies in bytes: one reader and one writer per kind, with gadgetron-python's types.
 
-The library's own are used where they are right. Where they are not (ReconData that has to be converted fails with NumPy
-2, int32 images lose the stream, samples of another dtype are written as they lie) the guard is here.
+The library's own are used where they are right. Where they are not the guard is here: reading ReconData warns, writing
+it fails with NumPy 2 when it has to be converted, int32 images lose the stream, and samples of another dtype are
+written as they lie.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 import sys
 from collections.abc import Callable
@@ -13,9 +15,14 @@ from typing import Any, Protocol
 
 import ismrmrd
 import numpy as np
-from gadgetron.external import constants, writers
-from gadgetron.types.image_array import ImageArray, read_image_array, write_image_array
-from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData, read_recon_data, write_recon_data
+from gadgetron.external import constants, readers, writers
+from gadgetron.types.recon_data import (
+    ReconBit,
+    ReconBuffer,
+    ReconData,
+    read_sampling_description,
+    write_recon_data,
+)
 
 from inr_core.errors import DataError, ProtocolError
 from inr_gadgets.messages import (
@@ -47,7 +54,6 @@ LIMITS = {
     MessageId.WAVEFORM: 64 * MIB,
     MessageId.IMAGE: 1024 * MIB,
     MessageId.RECON_DATA: 2048 * MIB,
-    MessageId.IMAGE_ARRAY: 2048 * MIB,
 }
 # What a library reader raises on bytes that make no sense; ismrmrd's Meta asserts, and its XML parser has SyntaxErrors.
 MALFORMED = (
@@ -137,6 +143,32 @@ def _read_image(source: Source) -> ismrmrd.Image:
     return image
 
 
+def _read_recon_data(source: Source) -> ReconData:
+    (count,) = constants.uint64.unpack(source.read(8))
+    bits = []
+    for _ in range(count):
+        buffer = _read_recon_buffer(source)
+        bits.append(ReconBit(buffer, readers.read_optional(source, _read_recon_buffer)))
+    return ReconData(bits)
+
+
+def _read_recon_buffer(source: Source) -> ReconBuffer:
+    data = readers.read_array(source, np.complex64)
+    trajectory = readers.read_optional(source, readers.read_array, np.float32)
+    density = readers.read_optional(source, readers.read_array, np.float32)
+    return ReconBuffer(data, trajectory, density, _read_headers(source), read_sampling_description(source))
+
+
+def _read_headers(source: Source) -> np.ndarray:
+    """Return an object array of acquisition headers; the library's makes NumPy guess at their layout, and warn."""
+    shape = readers.read_vector(source).tolist()
+    raw = source.read(math.prod(shape) * _ACQUISITION_BYTES)
+    headers = np.empty(math.prod(shape), dtype=object)
+    for i in range(headers.size):
+        headers[i] = ismrmrd.AcquisitionHeader.from_buffer_copy(raw, i * _ACQUISITION_BYTES)
+    return headers.reshape(shape, order="F")
+
+
 READERS: dict[int, Callable[[Source], Any]] = {
     MessageId.CONFIG_FILE: _read_config_file,
     MessageId.CONFIG_TEXT: _read_text(ConfigText, "the configuration", constants.uint32),
@@ -149,8 +181,7 @@ READERS: dict[int, Callable[[Source], Any]] = {
     MessageId.ACQUISITION: _read_acquisition,
     MessageId.WAVEFORM: _read_waveform,
     MessageId.IMAGE: _read_image,
-    MessageId.RECON_DATA: read_recon_data,
-    MessageId.IMAGE_ARRAY: read_image_array,
+    MessageId.RECON_DATA: _read_recon_data,
 }
 
 
@@ -167,7 +198,7 @@ def serialise(item: Any) -> bytes:
             parts = _Parts()
             write(parts, item)
             return b"".join(parts)
-    raise DataError(f"a {type(item).__name__} to be sent", "an acquisition, waveform, image, ReconData or ImageArray")
+    raise DataError(f"a {type(item).__name__} to be sent", "an acquisition, waveform, image or ReconData")
 
 
 class _Parts(list[bytes]):
@@ -205,17 +236,11 @@ def _typed(buffer: ReconBuffer) -> ReconBuffer:
     )
 
 
-def _write_image_array(parts: _Parts, item: ImageArray) -> None:
-    typed = ImageArray(np.asarray(item.data, np.complex64), item.headers, item.meta, item.waveform, item.acq_headers)
-    write_image_array(parts, typed)
-
-
 _WRITERS: list[tuple[type, Callable[[_Parts, Any], None]]] = [
     (ismrmrd.Image, _write_image),
     (ismrmrd.Acquisition, _write_acquisition),
     (ismrmrd.Waveform, writers.write_waveform),
     (ReconData, _write_recon_data),
-    (ImageArray, _write_image_array),
 ]
 
 if sys.byteorder != "little":

@@ -1,0 +1,29 @@
+"""Fixtures of the stream's tests."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import wire
+from inr_gadgets.server import Server
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two connected sockets."""
+    a, b = socket.socketpair()
+    with a, b:
+        yield a, b
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server with the small gadgets of ``wire``, and no thread left of it afterwards."""
+    before = set(threading.enumerate())
+    with Server(port=0, table=wire.TABLE, warm=None) as running:
+        yield running
+    assert wire.no_threads_left(before)

@@ -1,0 +1,203 @@
+"""Many clients, one server: the address, the start, the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import ismrmrd
+import pytest
+
+import wire
+from inr_core.errors import ConfigError
+from inr_gadgets.connection import Connection
+from inr_gadgets.messages import ConfigText, Text
+from inr_gadgets.server import Server
+
+GOOD = wire.messages(6)
+STREAM = b"".join(GOOD)
+LINGER = ConfigText(wire.config_xml("buffer", "recon", recon_linger="true")).pack()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+        yield sock
+
+
+def test_scans_one_after_the_other(server: Server) -> None:
+    for _ in range(3):
+        assert len(wire.talk(server.port, STREAM).images) == 3
+
+
+def test_scans_at_once(server: Server) -> None:
+    """Each of four clients has sent half before any sends the rest."""
+    socks = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(4)]
+    for sock in socks:
+        sock.sendall(b"".join(GOOD[:6]))
+    for sock in socks:
+        assert Connection(sock).read() == Text("image 1 of 8 coils")
+    for sock in reversed(socks):
+        with sock:
+            sock.sendall(b"".join(GOOD[6:]))
+            assert len(wire.read_reply(sock).images) >= 2
+
+
+def test_the_warm_up_runs_behind_and_may_fail(caplog: pytest.LogCaptureFixture) -> None:
+    go, done = threading.Event(), threading.Event()
+
+    def warm() -> None:
+        go.wait(10)
+        done.set()
+        raise ImportError("no torch")
+
+    with Server(port=0, table=wire.TABLE, warm=warm) as server:
+        assert len(wire.talk(server.port, STREAM).images) == 3
+        go.set()
+        assert done.wait(5)
+    assert "the warm-up failed" in caplog.text
+    assert "no torch" in caplog.text
+
+
+def test_ending_in_the_middle_of_a_scan(server: Server, client: socket.socket) -> None:
+    client.sendall(b"".join(GOOD[:5]))  # one image and half of the next
+    ours = Connection(client)
+    assert ours.read() == Text("image 1 of 8 coils")
+    threading.Thread(target=server.stop, args=("the server was told to stop (SIGTERM)",)).start()
+    rest = list(ours)
+    assert [item.image_index for item in rest if isinstance(item, ismrmrd.Image)] == [1]
+    assert rest[-1].text == "ERROR: the server was told to stop (SIGTERM); sent are the 1 images made so far"
+
+
+def test_ending_while_a_gadget_works_after_the_scan(server: Server, client: socket.socket) -> None:
+    client.sendall(b"".join([LINGER, *GOOD[1:]]))
+    ours = Connection(client)
+    while not (isinstance(item := ours.read(), ismrmrd.Image) and item.image_index == 99):
+        pass
+    threading.Thread(target=server.stop, args=("over",)).start()
+    last, line = list(ours)
+    assert last.image_index == 100  # the gadget sends what it has
+    assert line.text == "ERROR: over; sent are the 5 images made so far"
+
+
+@pytest.mark.parametrize("sent", [0, 1, 2])
+def test_ending_before_there_is_a_scan(server: Server, client: socket.socket, sent: int) -> None:
+    client.sendall(b"".join(GOOD[:sent]))
+    time.sleep(0.1)
+    threading.Thread(target=server.stop, args=("over",)).start()
+    assert wire.read_reply(client).texts == ["ERROR: over; no scan was running"]
+
+
+def test_a_scan_that_does_not_end_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    stuck = threading.Event()
+
+    class Stuck(wire.Collect):
+        def process(self, items):
+            for item in super().process(items):
+                yield item
+                stuck.wait(10)  # looks at nothing
+
+    server = Server(port=0, table={"buffer": Stuck}, warm=None)
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+        sock.sendall(b"".join([ConfigText(wire.config_xml("buffer")).pack(), *GOOD[1:]]))
+        ours = Connection(sock)
+        assert isinstance(ours.read(), ismrmrd.Image)
+        threading.Timer(0.4, stuck.set).start()
+        server.stop("over", within_s=0.2)
+        assert "cut, as its scan did not end within 0.2 s" in caplog.text
+
+
+def test_nobody_is_accepted_after_the_end(server: Server) -> None:
+    server.stop("over")
+    server.stop("again")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=5)
+
+
+def test_a_port_that_is_taken() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(ConfigError, match=r"127.0.0.1:\d+ cannot be listened on \(Address already in use\);.*; choose"),
+    ):
+        Server(port=other.getsockname()[1])
+
+
+@pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("127.0.0.1", 70000), ("no such host.invalid", 0)])
+def test_an_address_that_is_none(host: str, port: int) -> None:
+    with pytest.raises(
+        ConfigError, match=f"{host}:{port} cannot be listened on .*expected a free port of this machine"
+    ):
+        Server(host, port)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file cannot be made \(File exists\); expected a folder for the scans"):
+        Server(port=0, save=tmp_path / "file")
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])
+def test_a_warning_when_others_can_connect(host: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with Server(host, 0, warm=None):
+        assert ("whoever reaches this port" in caplog.text) == warned
+
+
+def test_a_session_that_cannot_be_made_still_says_so(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "inr_gadgets.session", None)
+    (line,) = wire.talk(server.port, STREAM, half_close=False).texts
+    assert line.startswith("ERROR: the server is not fit to work: import of inr_gadgets.session halted")
+
+
+def python(*args: str, **kwargs: object) -> subprocess.Popen[str]:
+    roots = [str(Path(module.__file__).parents[1]) for module in (sys.modules["inr_core"], sys.modules["inr_gadgets"])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(roots), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, *args], env=environment, text=True, stderr=subprocess.PIPE, **kwargs)
+
+
+def test_nothing_heavy_is_imported_before_it_accepts() -> None:
+    program = "import sys; from inr_gadgets.server import Server; Server(port=0); print(*sys.modules)"
+    with python("-c", program, stdout=subprocess.PIPE) as process:
+        out, err = process.communicate(timeout=30)
+    heavy = {"torch", "numpy", "ismrmrd", "gadgetron", "h5py", "scipy", "finufft"}
+    assert not heavy & set(out.split()), err
+    assert "inr_gadgets.server" in out.split()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
+    """In a process of its own: serve() from the start to exit code 0, with a client in the middle of a scan."""
+    program = (
+        "import logging; logging.basicConfig(level='INFO', format='%(message)s');"
+        "from inr_gadgets.server import serve; serve(port=0, warm=None)"
+    )
+    with python("-c", program) as process:
+        try:
+            line = next(one for one in process.stderr if "listening on" in one)
+            with socket.create_connection(("127.0.0.1", int(line.split()[-1])), timeout=20) as sock:
+                sock.sendall(b"".join(GOOD[:2]))
+                while "sends Header" not in next(process.stderr):
+                    pass
+                process.send_signal(number)
+                reply = wire.read_reply(sock)
+            assert reply.texts == [f"ERROR: the server was told to stop ({number.name}); no scan was running"]
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_every_connection_is_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        wire.talk(server.port, STREAM)
+        server.stop("over")
+    assert "connected" in caplog.text
+    assert "6 readouts in, 3 images out" in caplog.text
