@@ -202,7 +202,12 @@ def write_mp4(
 
 
 def write_contact_sheet(
-    path: str | os.PathLike[str], movie: Movie, *, white: float | None = None, columns: int = 8, zoom: float = 1.0
+    path: str | os.PathLike[str],
+    movie: Movie,
+    *,
+    white: float | None = None,
+    columns: int = 8,
+    zoom: float | None = None,
 ) -> None:
     """Write a PNG with a row of ``columns`` evenly spaced frames for each panel; the rest as for :func:`write_gif`.
 
@@ -217,9 +222,11 @@ def write_contact_sheet(
         raise ParameterError(f"a contact sheet of {columns} columns", "at least 1")
     shown = np.unique(np.linspace(0, movie.n_frames - 1, columns).round().astype(int))
     white = _white(movie) if white is None else white
+    zoom = max(1.0, round(128 / max(next(iter(movie.panels.values())).shape[1:]))) if zoom is None else zoom
+    width = max(len(name) for name in movie.panels)
     rows = []
     for name, images in movie.panels.items():
-        tiles = [_panel(images[i], white, zoom, False, f"{name}  {i * movie.frame_ms:.0f} ms") for i in shown]
+        tiles = [_panel(images[i], white, zoom, False, f"{name:{width}} {i * movie.frame_ms:5.0f} ms") for i in shown]
         rows.append(_beside(tiles))
     sheet = np.concatenate([np.pad(row, [(0, _GAP_PIXELS), (0, 0)]) for row in rows])
     image_module = _pillow()[0]
@@ -275,7 +282,8 @@ def _panel(image: np.ndarray, white: float, zoom: float, smooth: bool, label: st
     canvas.paste(picture, (0, _LABEL_PIXELS))
     draw = draw_module.Draw(canvas)
     points = 15
-    while points > 7 and draw.textlength(label, font=font_module.load_default(points)) > size[0] - 4:
+    # Measured on a label of this length, so that all labels of one length come out in one size.
+    while points > 7 and draw.textlength("0" * len(label), font=font_module.load_default(points)) > size[0] - 4:
         points -= 1
     draw.text((4, _LABEL_PIXELS // 2), label, fill=235, font=font_module.load_default(points), anchor="lm")
     return np.asarray(canvas)
