@@ -222,7 +222,7 @@ def write_contact_sheet(
         raise ParameterError(f"a contact sheet of {columns} columns", "at least 1")
     shown = np.unique(np.linspace(0, movie.n_frames - 1, columns).round().astype(int))
     white = _white(movie) if white is None else white
-    zoom = max(1.0, round(128 / max(next(iter(movie.panels.values())).shape[1:]))) if zoom is None else zoom
+    zoom = max(1.0, round(192 / max(next(iter(movie.panels.values())).shape[1:]))) if zoom is None else zoom
     width = max(len(name) for name in movie.panels)
     rows = []
     for name, images in movie.panels.items():
