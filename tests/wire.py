@@ -135,12 +135,13 @@ class Collect(Gadget):
         made = 0
         for item in items:
             if not isinstance(item, ismrmrd.Acquisition):
+                yield item
                 continue
             gathered.append(item)
             if len(gathered) == self.parameters.spokes:
                 made += 1
                 result = image(made, float(sum(np.abs(one.data).sum() for one in gathered)))
-                result.meta["inr_arrived"] = repr(gathered[-1].arrived)
+                result.meta["seconds_since_arrival"] = str(time.monotonic() - gathered[-1].arrived)
                 gathered = []
                 yield result
 
@@ -161,7 +162,12 @@ class Idle(Gadget):
     works_while_idle = True
 
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
-        for number, item in enumerate(items, start=1):
+        number = 0
+        for item in items:
+            if not isinstance(item, ismrmrd.Image):
+                yield item
+                continue
+            number += 1
             if number == self.parameters.fail_at:
                 raise DataError(f"image {number} is bad", "a good one", "try again")
             if number == self.parameters.crash_at:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -138,27 +137,18 @@ class Chain:
                     handoffs.append(Handoff(stage, self._depth, interrupt=waker, name=f"before {gadget.name}"))
                     stage = handoffs[-1]
                 stage = gadget.process(stage)
-            for item in stage:
-                yield stamp_departure(item)
+            yield from stage
         except BaseException:
             self.stop()
             raise
         finally:
             with contextlib.ExitStack() as closing:
-                # Left in reverse: the last gadget first, then the threads from the scan's end on.
+                # Left in reverse: the last gadget first, then the threads; a thread closes what it iterates over.
                 for handoff in handoffs:
                     closing.callback(handoff.close)
-                if hasattr(stage, "close"):
-                    closing.callback(stage.close)
-
-
-def stamp_departure(item: Any) -> Any:
-    """Replace a live image's ``inr_arrived`` by the milliseconds since then, ``inr_latency_ms``."""
-    meta = getattr(item, "meta", None)
-    if isinstance(meta, dict) and "inr_arrived" in meta:
-        arrived = float(meta.pop("inr_arrived"))
-        meta["inr_latency_ms"] = f"{(time.monotonic() - arrived) * 1e3:.3f}"
-    return item
+                for source in (stage,) if handoffs else (items, stage):
+                    if hasattr(source, "close"):
+                        closing.callback(source.close)
 
 
 def place_parameters(

@@ -123,9 +123,11 @@ class Session:
 
     def _reconstruct(self, chain: Chain, first: Any, request: Request) -> None:
         with contextlib.closing(chain.run(self._scan(first, request), self._connection.interrupt)) as images:
-            for image in images:
-                self._connection.send(image)
-                self._images += 1
+            for item in images:
+                # Waveforms and whatever else passes through the chain end here: a client aborts on it.
+                if isinstance(item, ismrmrd.Image):
+                    self._connection.send(item)
+                    self._images += 1
         if self._ending:
             self._say("ERROR", f"{self._ending}; sent are the {self._images} images made so far")
         elif not self._acquisitions:

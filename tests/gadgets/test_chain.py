@@ -9,7 +9,7 @@ import pytest
 
 import wire
 from inr_core.errors import ConfigError, DataError, ParameterError
-from inr_gadgets.chain import Chain, ChainConfig, gadget_class, place_parameters, stamp_departure
+from inr_gadgets.chain import Chain, ChainConfig, gadget_class, place_parameters
 from inr_gadgets.configs import parse_config
 from inr_gadgets.gadget import Gadget
 
@@ -158,6 +158,23 @@ def test_two_gadgets_that_work_while_idle() -> None:
             assert [one.image_index for one in images] == [1, 2, 3]
 
 
+def test_without_a_thread_the_input_is_closed_too() -> None:
+    closed = []
+
+    def items() -> Iterator[Any]:
+        try:
+            yield from readouts(4)
+        finally:
+            closed.append(threading.current_thread())
+
+    chain = Chain([wire.Collect(None)])
+    images = chain.run(scan := items())
+    assert next(images).image_index == 1
+    images.close()
+    assert closed == [threading.main_thread()]
+    assert list(scan) == []
+
+
 def test_gadgets_that_need_no_thread_get_none() -> None:
     before = threading.active_count()
 
@@ -167,13 +184,3 @@ def test_gadgets_that_need_no_thread_get_none() -> None:
             yield from super().process(items)
 
     assert len(list(Chain([Look(None)]).run(readouts(4)))) == 2
-
-
-def test_latency_replaces_the_time_of_arrival() -> None:
-    one = wire.image()
-    one.meta["inr_arrived"] = repr(time.monotonic() - 0.2)
-    assert stamp_departure(one) is one
-    assert "inr_arrived" not in one.meta
-    assert 200 <= float(one.meta["inr_latency_ms"]) < 2000
-    assert "inr_latency_ms" not in stamp_departure(wire.image()).meta  # a refined one has no such time
-    assert stamp_departure("anything") == "anything"
