@@ -184,6 +184,9 @@ def _oversampling(full: int, encoding: Encoding, parameters: BufferParameters) -
     encoded_x, ratio = encoding.encoded_matrix[0], encoding.encoded_fov_mm[0] / encoding.recon_fov_mm[0]
     if encoded_x <= 0 or ratio <= 0:
         return plain, ""
+    if abs(encoded_x / (ratio * nx) - 1) <= _NEAR and full <= (1 + _NEAR) * encoded_x:
+        # Encoded and reconstructed pixel agree: this header means what it says, and the readout may be a short one.
+        return ratio, "" if full > (1 - _NEAR) * encoded_x else f"{full} of {encoded_x} samples acquired"
     sampled = ratio * full / encoded_x
     for reading in (sampled, ratio):
         if abs(full / (reading * nx) - 1) <= _NEAR:
@@ -210,22 +213,27 @@ def _unit(acquisition: Any, full: int, spacing: float, nx: int, parameters: Buff
     _refuse_spokes_in_space(k)
     reach = float(np.linalg.norm(k[:, :2], axis=1).max())
     extent = 0.5 * full * spacing  # what the readout reaches, cycles per reconstructed pixel
-    acquired = 2 * extent * nx  # pixels of the matrix that was acquired
-    nominal = {"pixel": 0.5, "radian": math.pi, "fov": acquired / 2, "sampled_fov": full / 2}
-    if math.isclose(nominal["fov"], nominal["sampled_fov"], rel_tol=_UNIT_NEAR):
+    # A "pixel" may be one of the image or one of the acquired matrix; they differ when the image is interpolated.
+    nominal = [
+        ("pixel", extent),
+        ("pixel", 0.5),
+        ("radian", 2 * math.pi * extent),
+        ("radian", math.pi),
+        ("fov", extent * nx),
         # Without oversampling the two are one, and a trajectory that reaches N is in half cycles.
-        nominal["sampled_fov"] = acquired
-    name = parameters.trajectory_unit
-    if name == "auto":
-        name = min(nominal, key=lambda unit: abs(math.log(reach / nominal[unit])))
-        if abs(reach / nominal[name] - 1) > _UNIT_NEAR:
-            choices = ", ".join(f"{text} = {nominal[unit]:.4g}" for unit, text in _UNIT_NAMES.items())
-            raise DataError(
-                f"an embedded trajectory that reaches |k| = {reach:.4g}",
-                f"one of {choices}",
-                "set buffer.trajectory_unit, or buffer.angles=golden to ignore it",
-            )
-    return name, extent / nominal[name]
+        ("sampled_fov", full / 2 if full > (1 + _UNIT_NEAR) * 2 * extent * nx else 2 * extent * nx),
+    ]
+    wanted = parameters.trajectory_unit
+    nominal = [(unit, value) for unit, value in nominal if wanted in ("auto", unit)]
+    name, value = min(nominal, key=lambda candidate: abs(math.log(reach / candidate[1])))
+    if wanted == "auto" and abs(reach / value - 1) > _UNIT_NEAR:
+        choices = ", ".join(f"{_UNIT_NAMES[unit]} = {value:.4g}" for unit, value in dict(nominal).items())
+        raise DataError(
+            f"an embedded trajectory that reaches |k| = {reach:.4g}",
+            f"one of {choices}",
+            "set buffer.trajectory_unit, or buffer.angles=golden to ignore it",
+        )
+    return name, extent / value
 
 
 def _refuse_spokes_in_space(k: NDArray[np.float64]) -> None:
