@@ -24,7 +24,7 @@ class BufferParameters:
         0, "new spokes from frame to frame: a sliding window if fewer than the frame has; 0 for all", minimum=0
     )
     minimum_part: float = parameter(
-        0.34, "part of its spokes that an incomplete frame must have, else it is dropped", minimum=0.0, maximum=1.0
+        0.33, "part of its spokes that an incomplete frame must have, else it is dropped", minimum=0.0, maximum=1.0
     )
     angles: str = parameter(
         "auto",
