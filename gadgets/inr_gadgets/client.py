@@ -93,7 +93,7 @@ def send_scan(
     on_image
         Called with every image (ismrmrd.Image) as it comes.
     on_text
-        Called with every line that the server sends.
+        Called with every line that the server sends, except the error line that is raised.
     on_sent
         Called, from the sending thread, with the number of readouts sent so far.
     timeout_s
@@ -223,7 +223,8 @@ class _Conversation:
             elif isinstance(message, Text | Response):
                 for line in filter(None, (operator_line("", raw) for raw in message.text.splitlines())):
                     self.exchange.texts.append(line)
-                    if on_text is not None:
+                    # The first error line is the one that is raised in the end.
+                    if on_text is not None and self.exchange.errors[:1] != [line]:
                         on_text(line)
             else:
                 raise ProtocolError(

@@ -159,14 +159,17 @@ def test_a_refusal_ends_with_the_servers_line_and_keeps_the_images() -> None:
     def script(connection: Connection, _: socket.socket) -> None:
         connection.read()
         connection.send(image(1))
+        connection.send(Text("one image so far"))
         connection.send(Text("ERROR: there is no configuration 'x'; expected one of a, b"))
         connection.finish()
 
     images: list[Any] = []
+    lines: list[str] = []
     with serving(script) as port, pytest.raises(ServerError) as caught:
-        send_scan("127.0.0.1", port, "x", Scan(3000, samples=2000), on_image=images.append)
+        send_scan("127.0.0.1", port, "x", Scan(3000, samples=2000), on_image=images.append, on_text=lines.append)
     assert str(caught.value) == "the server says: ERROR: there is no configuration 'x'; expected one of a, b"
     assert len(images) == 1
+    assert lines == ["one image so far"]
 
 
 def test_a_server_that_closes_early() -> None:
