@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ismrmrd
+
 from inr_core.errors import DataError, ParameterError
 from inr_gadgets.chain import GADGETS, ChainConfig, GadgetTable
 from inr_gadgets.client import is_path, send_scan
@@ -60,8 +62,10 @@ class Replay:
         """Replay the scan and hand every image to ``on_image`` as it comes."""
         if self.address is None:
             with contextlib.closing(self._in_process(scan, on_text, on_sent)) as images:
-                for image in images:
-                    on_image(image)
+                for item in images:
+                    # Waveforms pass through the chain, and end here.
+                    if isinstance(item, ismrmrd.Image):
+                        on_image(item)
             return
         send_scan(
             self.address,

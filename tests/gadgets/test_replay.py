@@ -58,6 +58,7 @@ class EchoGadget(Gadget):
         n = 0
         for item in items:
             if not isinstance(item, ismrmrd.Acquisition):
+                yield item
                 continue
             if n == self.parameters.fail_at:
                 raise DataError(f"readout {n}", "another")
@@ -86,6 +87,7 @@ def scan(tmp_path: Path) -> Iterator[ScanFile]:
             readout = ismrmrd.Acquisition.from_array(np.full((2, 16), i + 1, np.complex64))
             readout.acquisition_time_stamp = i
             writer.append(readout)
+        writer.append(ismrmrd.Waveform.from_array(np.zeros((1, 4), np.uint32)))
     with ScanFile(path) as opened:
         yield opened
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec
@@ -75,20 +76,25 @@ def parse_settings(settings: Iterable[str]) -> dict[str, str]:
 
 
 class Progress:
-    """A progress line on stderr that shows only once the work has lasted a second, and only on a terminal."""
+    """A progress line on stderr that shows only once the work has lasted a second, and only on a terminal.
+
+    It may be updated from several threads.
+    """
 
     def __init__(self, label: str, total: int | None = None, after_s: float = 1.0) -> None:
         self._label, self._total, self._after_s = label, total, after_s
         self._begun = time.monotonic()
+        self._lock = threading.Lock()
         self._bar: Any = None
         self._task: Any = None
 
     def update(self, done: int, note: str = "") -> None:
         """Show how many pieces of the work are done, and a few words beside them."""
-        if self._bar is None:
-            if time.monotonic() - self._begun < self._after_s or not sys.stderr.isatty():
-                return
-            self._start()
+        with self._lock:
+            if self._bar is None:
+                if time.monotonic() - self._begun < self._after_s or not sys.stderr.isatty():
+                    return
+                self._start()
         self._bar.update(self._task, completed=done, note=note)
 
     def _start(self) -> None:
