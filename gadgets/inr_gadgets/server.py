@@ -132,8 +132,10 @@ class Server:
             if self._ending is not None:
                 return
             self._ending = reason
-            clients = list(self._clients)
         self._wake.close()
+        _join(self._threads[:1], 5.0)  # the accepting one: nobody comes after this
+        with self._lock:
+            clients = list(self._clients)
         for client in clients:
             if client.session is not None:
                 client.session.end(reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import socket
 import struct
 import threading
@@ -320,6 +321,29 @@ def test_clients_that_vanish_at_any_byte(server: Server, reset: bool, caplog: py
     expect_good(server)
     server.stop("over")
     assert "Traceback" not in caplog.text
+
+
+def test_bytes_changed_at_random(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever arrives, the client gets at most one error line, then CLOSE, and never an internal error."""
+    rng = random.Random(2)
+    failed = 0
+    for _ in range(150):
+        stream = bytearray(STREAM)
+        for _ in range(rng.choice([1, 2, 30])):
+            # Near the beginning of a message, where ids and headers are, or anywhere.
+            near = rng.choice(EDGES[:-1]) + rng.randrange(60)
+            stream[min(near, len(stream) - 1) if rng.random() < 0.5 else rng.randrange(len(stream))] = rng.randrange(
+                256
+            )
+        reply = wire.talk(server.port, bytes(stream))
+        errors = [text for text in reply.texts if text.startswith("ERROR")]
+        assert reply.closed
+        assert len(errors) <= 1
+        assert not errors or (errors[0] == reply.texts[-1] and "internal error" not in errors[0])
+        failed += len(errors)
+    assert failed > 50
+    assert "Traceback" not in caplog.text
+    expect_good(server)
 
 
 def test_a_client_that_still_sends_gets_the_error(server: Server) -> None:
