@@ -62,7 +62,8 @@ class EchoGadget(Gadget):
                 continue
             if n == self.parameters.fail_at:
                 raise DataError(f"readout {n}", "another")
-            meta = {"inr_frame": n, "inr_arrived": item.arrived, "inr_steps": 0, "inr_device": "cpu"}
+            latency = 1e3 * (time.monotonic() - item.arrived)
+            meta = {"inr_frame": n, "inr_latency_ms": latency, "inr_steps": 0, "inr_device": "cpu"}
             yield self.image(item.data, 1, n, meta)
             n += 1
         if n and self.parameters.refine:
