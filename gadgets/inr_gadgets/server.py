@@ -18,7 +18,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
@@ -297,7 +297,7 @@ def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.split("%")[0]).is_loopback
 
 
-def _join(threads: list[threading.Thread | None], within_s: float) -> None:
+def _join(threads: Sequence[threading.Thread | None], within_s: float) -> None:
     deadline = time.monotonic() + within_s
     for thread in threads:
         if thread is not None:
