@@ -53,9 +53,9 @@ def test_a_good_scan(scan: Path) -> None:
 
 def test_too_few_spokes_for_a_frame(scan: Path, tmp_path: Path) -> None:
     few = copy(scan, tmp_path / "few.h5", 3)
-    problem = the_problem(check_scan(few, "nufft", {"buffer.spokes_per_frame": "21"}))
+    problem = the_problem(check_scan(few, "nufft", {"buffer.spokes_per_frame": "20", "buffer.minimum_part": "0.5"}))
     assert problem == (
-        "a scan of 3 spokes; expected at least 8 for a frame of 21; set buffer.spokes_per_frame or buffer.minimum_part"
+        "a scan of 3 spokes; expected at least 10 for a frame of 20; set buffer.spokes_per_frame or buffer.minimum_part"
     )
 
 
