@@ -80,7 +80,17 @@ class Frame(ReconData):  # type: ignore[misc]
     @classmethod
     def from_recon_data(cls, recon_data: ReconData) -> Frame:
         """Take over what came from another process; a Frame is returned as it is."""
-        return recon_data if isinstance(recon_data, cls) else cls(recon_data.bits)
+        if isinstance(recon_data, cls):
+            return recon_data
+        return cls(recon_data.bits, getattr(recon_data, "arrived", None))
+
+    def without_data(self) -> Frame:
+        """What an image's geometry needs of the frame: its middle readout's header and the matrix, no samples."""
+        bit = self.bits[0].data
+        middle = np.empty((1, 1, 1, 1, 1), dtype=object)
+        middle[0, 0, 0, 0, 0] = self.headers[len(self.headers) // 2]
+        no_data, no_traj = np.empty((0, 1, 1, 0, 1, 1, 1), np.complex64), np.empty((2, 0, 1, 1, 1, 1, 1), np.float32)
+        return Frame([ReconBit(ReconBuffer(no_data, no_traj, None, middle, bit.sampling))], self.arrived)
 
     @property
     def kspace(self) -> np.ndarray:

@@ -1,0 +1,69 @@
+"""Which device to compute on, and what was used of it."""
+
+from __future__ import annotations
+
+import platform
+import resource
+from typing import TYPE_CHECKING
+
+from inr_core.errors import ParameterError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn a parameter's value into a device that works.
+
+    ``auto`` is CUDA where a computation on it succeeds, else the CPU.
+
+    Raises
+    ------
+    ParameterError
+        If ``cuda`` was asked for by name and does not work; the message says why.
+    """
+    import torch
+
+    if name not in DEVICES:
+        raise ParameterError(f"device '{name}'", f"one of {', '.join(DEVICES)}")
+    if name == "cpu":
+        return torch.device("cpu")
+    problem = cuda_problem()
+    if problem is None:
+        return torch.device("cuda")
+    if name == "cuda":
+        raise ParameterError(f"device 'cuda', but {problem}", "a working CUDA device", "use recon.device=cpu or auto")
+    return torch.device("cpu")
+
+
+def cuda_problem() -> str | None:
+    """Why CUDA cannot be used, in a few words; None if a computation on it succeeds."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "torch sees no CUDA device"
+    try:
+        torch.fft.fft(torch.ones(8, device="cuda")).sum().item()
+    except RuntimeError as error:
+        return f"a test computation failed: {' '.join(str(error).split())}"
+    return None
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, e.g. ``NVIDIA H200`` or ``CPU x86_64, 2 threads``."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Peak memory of the process on a device since it began, MiB: resident set on the CPU, allocated by torch on CUDA."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

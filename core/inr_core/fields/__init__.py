@@ -1,0 +1,1 @@
+"""Implicit neural representations: functions of position and time with trainable weights."""

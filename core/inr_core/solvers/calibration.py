@@ -1,0 +1,56 @@
+"""What a scan's first frames settle: coil compression and receive maps, refreshed while data arrive."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from inr_core.coils import SmoothMaps, compression_matrix
+
+_FIRST, _GROWTH = 4, 1.6  # maps are refreshed at each of the first frames, then at every 1.6-fold number of frames
+
+
+class Calibration:
+    """Compression matrix of the first frame, and receive maps of the running time average.
+
+    State: one image per virtual coil, the maps, the matrix; nothing that grows with the scan.
+
+    Parameters
+    ----------
+    n_virtual
+        Virtual coils.
+    degree
+        Of the maps' polynomials.
+    last
+        Frames after which the maps no longer change: by then the average is fully sampled, and a long scan should
+        not pay for what does not get better.
+    """
+
+    def __init__(self, n_virtual: int, degree: int, last: int = 64) -> None:
+        self.n_virtual, self.degree, self.last = n_virtual, degree, last
+        self.matrix: Tensor | None = None
+        self.csm: Tensor | None = None
+        self._sum: Tensor | None = None
+        self._maps: SmoothMaps | None = None
+        self._frames, self._next = 0, 1
+
+    def compress(self, kspace: Tensor) -> Tensor:
+        """(coils, spokes, samples) -> (virtual coils, spokes, samples); the first call fixes the matrix."""
+        if self.matrix is None:
+            self.matrix = compression_matrix(kspace, self.n_virtual)
+        return torch.einsum("vc,csm->vsm", self.matrix, kspace)
+
+    def update(self, coil_images: Tensor) -> bool:
+        """Take in a frame's coil images (coils, ny, nx), gridded; True when the maps changed."""
+        if self._frames >= self.last:
+            return False
+        self._sum = coil_images.clone() if self._sum is None else self._sum + coil_images
+        self._frames += 1
+        if self._frames < self._next:
+            return False
+        self._next = self._frames + 1 if self._frames < _FIRST else int(self._frames * _GROWTH + 0.5)
+        if self._maps is None:
+            shape = (int(coil_images.shape[1]), int(coil_images.shape[2]))
+            self._maps = SmoothMaps(shape, self.degree, device=coil_images.device)
+        self.csm = self._maps.fit(self._sum)
+        return True

@@ -1,0 +1,128 @@
+"""The measured frames that a live reconstruction keeps, and no more of them than it was allowed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inr_core.errors import DataError
+from inr_core.operators.nufft import Nufft
+from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
+from inr_core.trajectory import ramp_density
+
+
+@dataclass
+class MeasuredFrame:
+    """One frame after coil compression: what its data say, in the form that the solvers use.
+
+    Attributes
+    ----------
+    index
+        Number of the frame since the scan's first.
+    coil_images : (coils, ny, nx) complex64
+        F^H W y of each virtual coil. With the kernel it holds all that data consistency needs of the samples,
+        whatever receive maps are used later, and is smaller than they are once a frame has more than nx ny samples.
+    kernel : (1, 2 ny, 2 nx) float32
+        Of F^H W F.
+    """
+
+    index: int
+    coil_images: Tensor
+    kernel: Tensor
+
+    @classmethod
+    def from_samples(
+        cls, index: int, kspace: Tensor, traj: Tensor, shape: tuple[int, int], ramp_exponent: float = 1.0
+    ) -> MeasuredFrame:
+        """Grid a frame.
+
+        Parameters
+        ----------
+        index
+            Number of the frame.
+        kspace : (coils, spokes, samples) complex64
+        traj : (spokes, samples, 2) float32
+            (kx, ky) in cycles per pixel.
+        shape
+            (ny, nx) of the image.
+        ramp_exponent
+            Power of the ramp in the weights W of the data: 1 converges fastest, 0 weights all samples as least squares
+            does; in between the noise of the periphery is held back.
+        """
+        if kspace.ndim != 3 or tuple(traj.shape) != (*kspace.shape[1:], 2):
+            raise DataError(
+                f"k-space {tuple(kspace.shape)} with a trajectory {tuple(traj.shape)}",
+                "(coils, spokes, samples) and (spokes, samples, 2)",
+            )
+        density = torch.from_numpy(ramp_density(traj.cpu().numpy(), shape[::-1])).to(kspace.device)
+        weights = (density / density.mean()) ** ramp_exponent
+        weights = (weights * (density.mean() / weights.mean()))[None]
+        adjoint = Nufft(traj[None], shape).adjoint(weights * kspace[None])
+        return cls(index, adjoint[0], toeplitz_kernel(traj[None], weights, shape))
+
+    def right_side(self, csm: Tensor) -> Tensor:
+        """(ny, nx): b = S^H F^H W y, what data consistency pulls towards."""
+        return (csm.conj() * self.coil_images).sum(0)
+
+    def gram(self, csm: Tensor) -> ToeplitzGram:
+        """S^H F^H W F S of this frame."""
+        return ToeplitzGram(self.kernel, csm)
+
+    @property
+    def strength(self) -> float:
+        """Mean over the image of the gram's diagonal: what a regularisation weight is relative to."""
+        return float(self.kernel.mean())
+
+
+class FrameHistory:
+    """The last frames of the scan, at most ``limit``.
+
+    Parameters
+    ----------
+    limit
+        Frames that are kept; older ones are forgotten one by one as new ones come.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._frames: deque[MeasuredFrame] = deque(maxlen=limit)
+
+    def append(self, frame: MeasuredFrame) -> None:
+        """Add the newest frame; its index must follow the last one's."""
+        if self._frames and frame.index != self._frames[-1].index + 1:
+            raise DataError(f"frame {frame.index} after frame {self._frames[-1].index}", "frames in order")
+        self._frames.append(frame)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[MeasuredFrame]:
+        return iter(self._frames)
+
+    def __getitem__(self, position: int) -> MeasuredFrame:
+        """The frame at a position among those that are kept; -1 is the newest."""
+        return self._frames[position]
+
+    @property
+    def first(self) -> int:
+        """Index of the oldest frame that is kept."""
+        return self._frames[0].index
+
+    @property
+    def limit(self) -> int:
+        """Frames that are kept at most."""
+        return int(self._frames.maxlen or 0)
+
+    def window(self, start: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Frames ``start`` .. ``start + length - 1`` (indices), stacked.
+
+        Returns
+        -------
+        indices (n,), coil images (n, coils, ny, nx), kernels (n, 2 ny, 2 nx)
+        """
+        frames = [self._frames[i - self.first] for i in range(start, start + length)]
+        indices = torch.arange(start, start + length)
+        return indices, torch.stack([f.coil_images for f in frames]), torch.cat([f.kernel for f in frames])

@@ -1,0 +1,148 @@
+"""Training of the field on measured frames: a few steps between frames, many after the last."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from inr_core.errors import DataError
+from inr_core.fields.grid_field import GridField
+from inr_core.fields.weights import Adam
+from inr_core.losses import temporal_tv_gradient
+from inr_core.operators.toeplitz import ToeplitzGram
+from inr_core.solvers.frames import FrameHistory
+from inr_core.solvers.live_parameters import InrParameters
+
+_CHUNK = 6  # frames rendered at once: what the caches hold
+
+
+class InrTrainer:
+    """Fits a field to frames: data consistency through the Toeplitz gram, and temporal total variation.
+
+    The objective of a window of n frames, images scaled so that the scan's maximum is about 1:
+
+        1/n [ sum_t (1/2 x_t^H G_t x_t - Re x_t^H b_t) / g  +  temporal_tv * TV_t(x) ]
+
+    with g the mean of the gram's diagonal. Its gradient with respect to the images is a closed form; only the field is
+    differentiated automatically.
+
+    Parameters
+    ----------
+    shape
+        (ny, nx) of the images.
+    parameters
+        See :class:`InrParameters`.
+    scale
+        Maximum magnitude of the images.
+    strength
+        Mean of the gram's diagonal, g.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], parameters: InrParameters, scale: float, strength: float, device: torch.device
+    ) -> None:
+        if not (math.isfinite(scale) and scale > 0 and math.isfinite(strength) and strength > 0):
+            raise DataError(f"images of maximum {scale:g} from data of weight {strength:g}", "a signal", "check the receivers")
+        self.parameters, self.scale, self.strength = parameters, scale, strength
+        self.field = GridField(
+            shape, parameters.features, parameters.hidden, parameters.layers, seed=parameters.seed, device=device
+        )
+        self.adam = Adam()
+        self.live_steps = 0
+        self._generator = torch.Generator().manual_seed(parameters.seed)
+
+    def extend(self, n_frames: int, history: FrameHistory) -> None:
+        """Let the field reach the newest frame."""
+        # Rows that are copied or forgotten must be those of the present.
+        newest = torch.tensor([self.field.n_frames - 1])
+        self.adam.catch_up(self.field.touched(newest))
+        self.field.extend(n_frames, history.limit)
+
+    def predict(self, index: int) -> Tensor:
+        """(ny, nx): the field's image of a frame, in the data's units."""
+        times = torch.tensor([index])
+        self.adam.catch_up(self.field.touched(times))
+        return self.field(times)[0] * self.scale
+
+    def tune(self, history: FrameHistory, csm: Tensor) -> None:
+        """One training step of the running scan: the newest frames, or now and then older ones."""
+        length = min(self.parameters.tune_window, len(history))
+        newest = history.first + len(history) - length
+        replay = float(torch.rand((), generator=self._generator)) < self.parameters.replay
+        start = self._draw(history.first, newest) if replay and newest > history.first else newest
+        self._step(history, csm, start, length, self.parameters.tune_rate)
+        self.live_steps += 1
+
+    def refine(
+        self,
+        history: FrameHistory,
+        csm: Tensor,
+        *,
+        limit_s: float = math.inf,
+        stopped: Callable[[], bool] = lambda: False,
+        progress: Callable[[float], None] = lambda part: None,
+    ) -> int:
+        """Train on all frames that are kept, the learning rate falling along a cosine.
+
+        Parameters
+        ----------
+        history, csm
+            Frames and the scan's final receive maps.
+        limit_s
+            Seconds; the schedule is shortened to fit. inf: exactly ``refine_passes``.
+        stopped
+            Asked before each step; True ends the refinement at once.
+        progress
+            Told the finished part, 0 to 1, after each step.
+
+        Returns
+        -------
+        Steps taken.
+        """
+        length = min(self.parameters.window, len(history))
+        total = max(1, round(self.parameters.refine_passes * len(history) / length)) if self.parameters.refine_passes else 0
+        begin, steps, part = time.monotonic(), 0, 0.0
+        while part < 1.0 and total and not stopped():
+            rate = self.parameters.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+            # Windows may overhang both ends, so that the first and last frames are drawn as often as the others.
+            start = self._draw(history.first - length + 1, history.first + len(history) - 1)
+            start = max(history.first, min(history.first + len(history) - length, start))
+            self._step(history, csm, start, length, rate)
+            steps += 1
+            part = steps / total
+            if math.isfinite(limit_s):
+                part = max(part, (time.monotonic() - begin) / limit_s) if limit_s > 0 else 1.0
+            progress(min(part, 1.0))
+        return steps
+
+    def series(self, history: FrameHistory) -> Tensor:
+        """(frames, ny, nx): the field's images of all frames that are kept, in the data's units."""
+        times = torch.arange(history.first, history.first + len(history))
+        self.adam.catch_up(self.field.touched(times))
+        return torch.cat([self.field(part) for part in times.split(_CHUNK)]) * self.scale
+
+    def _draw(self, low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (1,), generator=self._generator))
+
+    def _step(self, history: FrameHistory, csm: Tensor, start: int, length: int, rate: float) -> None:
+        times, coil_images, kernel = history.window(start, length)
+        gram, right = ToeplitzGram(kernel, csm), (csm.conj() * coil_images).sum(1) / self.scale
+
+        def gradient(images: Tensor) -> Tensor:
+            pull = (gram.forward(images) - right) / self.strength
+            return (pull + self.parameters.temporal_tv * temporal_tv_gradient(images)) / length
+
+        touched = self.field.touched(times)
+        self.adam.catch_up(touched)
+        gradients = self.field.gradients(times, gradient)
+        if not all(bool(torch.isfinite(g).all()) for g in gradients[-2:]):
+            raise DataError(
+                f"a gradient that is not finite at step {self.adam.steps + 1}, frames {start} to {start + length - 1}",
+                "finite data consistency and total variation",
+                "lower recon.learning_rate",
+            )
+        self.adam.step(touched, gradients, rate)

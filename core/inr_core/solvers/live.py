@@ -1,0 +1,220 @@
+"""Methods that run while the scan does: a frame's samples in, its image out, and at the end perhaps a better series."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inr_core.solvers.calibration import Calibration
+from inr_core.solvers.conjugate_gradient import conjugate_gradient
+from inr_core.solvers.frames import FrameHistory, MeasuredFrame
+from inr_core.solvers.inr_trainer import InrTrainer
+from inr_core.solvers.live_parameters import InrParameters, MeasurementParameters
+from inr_core.solvers.motion_prior import MotionPrior
+
+_FADE = 0.5  # of the history's k-space coverage from frame to frame: what moves is soon out of date
+
+
+@dataclass(frozen=True)
+class RefinedSeries:
+    """What the end of a scan gives.
+
+    Attributes
+    ----------
+    first : int
+        Index of the first frame; earlier ones are no longer kept.
+    images : (frames, ny, nx) complex64
+    steps : int
+        Training steps that were taken.
+    """
+
+    first: int
+    images: Tensor
+    steps: int
+
+
+class LiveMethod(ABC):
+    """One slice's running reconstruction; its state is bounded however long the scan.
+
+    Parameters
+    ----------
+    shape
+        (ny, nx) of the images.
+    parameters
+        Of the method.
+    device
+        Where tensors live.
+    """
+
+    def __init__(self, shape: tuple[int, int], parameters: MeasurementParameters, device: torch.device) -> None:
+        self.shape, self.device = shape, device
+        self._measurement = parameters
+        self.calibration = Calibration(parameters.virtual_coils, parameters.map_degree)
+        self.n_frames = 0
+        self.steps = 0
+
+    @torch.no_grad()
+    def add_frame(self, kspace: Tensor, traj: Tensor) -> Tensor:
+        """Reconstruct the next frame.
+
+        Parameters
+        ----------
+        kspace : (coils, spokes, samples) complex64
+            Whitened samples.
+        traj : (spokes, samples, 2) float32
+            (kx, ky) in cycles per pixel.
+
+        Returns
+        -------
+        (ny, nx) complex64, in the units of the unitary transform (see :class:`inr_core.operators.nufft.Nufft`).
+        """
+        kspace, traj = kspace.to(self.device), traj.to(self.device)
+        frame = MeasuredFrame.from_samples(
+            self.n_frames, self.calibration.compress(kspace), traj, self.shape, self._measurement.ramp_exponent
+        )
+        before = self.calibration.csm
+        changed = self.calibration.update(frame.coil_images)
+        csm = self.calibration.csm
+        if csm is None:
+            raise RuntimeError("the first frame must make receive maps")
+        if changed and before is not None:
+            self._maps_changed(before, csm)
+        image = self._reconstruct(frame, csm)
+        self.n_frames += 1
+        return image
+
+    @abstractmethod
+    def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
+        """The image of a frame, (ny, nx)."""
+
+    def _maps_changed(self, before: Tensor, after: Tensor) -> None:
+        """Told when receive maps are replaced, before the frame that brought them is reconstructed."""
+
+    def tune(self) -> bool:
+        """Use a moment in which no frame is waiting; False if there is nothing to do."""
+        return False
+
+    def refine(
+        self,
+        limit_s: float = math.inf,
+        stopped: Callable[[], bool] = lambda: False,
+        progress: Callable[[float], None] = lambda part: None,
+    ) -> RefinedSeries | None:
+        """What the whole scan says about its frames, once it has ended; None for methods that have nothing to add."""
+        return None
+
+
+class GriddingMethod(LiveMethod):
+    """Adjoint NUFFT with density compensation, coils combined by their maps: what the other methods start from."""
+
+    def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
+        return frame.right_side(csm)
+
+
+class CgSenseMethod(LiveMethod):
+    """CG-SENSE of each frame by itself (Pruessmann et al., doi 10.1002/mrm.1241), with a little Tikhonov."""
+
+    def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
+        return _from_nothing(frame, csm, self._measurement.start_iterations, self._measurement.tikhonov)
+
+
+class InrMethod(LiveMethod):
+    """Predict, a few CG iterations towards the prediction, and a field that learns meanwhile and refines at the end.
+
+    The live image of frame t is x = p + D z with
+
+        z = argmin |W^1/2 (A_t (p + D z) - y)|^2 + h z^H D H_past D z + g lambda |z|^2
+
+    where p is the prediction (the frame before, moved towards the field's image as far as the new data approve of that), D
+    the expected deviation (:class:`MotionPrior`), and H_past the fading sum of the last frames' grams: where they measured k-space,
+    the prediction is known to be right. Everything in it costs one Toeplitz product an iteration.
+    """
+
+    def __init__(self, shape: tuple[int, int], parameters: InrParameters, device: torch.device) -> None:
+        super().__init__(shape, parameters, device)
+        self.parameters = parameters
+        self.history = FrameHistory(parameters.history_frames)
+        self.trainer: InrTrainer | None = None
+        self._prior = MotionPrior()
+        self._previous: Tensor | None = None
+        self._past_kernel: Tensor | None = None
+
+    def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
+        if self._previous is None or self._past_kernel is None:
+            image = _from_nothing(frame, csm, self.parameters.start_iterations, self.parameters.tikhonov)
+            self._past_kernel = frame.kernel.clone()
+        else:
+            prediction = self._predict(frame, csm, self._previous)
+            image = self._towards(prediction, frame, csm, self._past_kernel)
+            self._prior.update(image - prediction)
+            self._past_kernel = _FADE * self._past_kernel + frame.kernel
+        self.history.append(frame)
+        if self.trainer is None:
+            scale = float(image.abs().max())
+            self.trainer = InrTrainer(self.shape, self.parameters, scale, frame.strength, self.device)
+        self.trainer.extend(frame.index + 1, self.history)
+        self._previous = image
+        return image
+
+    def _predict(self, frame: MeasuredFrame, csm: Tensor, previous: Tensor) -> Tensor:
+        """The frame before, and as much of the field's opinion as the new data confirm: an exact line search."""
+        if self.trainer is None or self.trainer.live_steps == 0:
+            return previous
+        gram = frame.gram(csm)
+        step = self.trainer.predict(frame.index - 1) - previous
+        along = gram.forward(step[None])[0]
+        slope = torch.vdot(step.flatten(), (frame.right_side(csm) - gram.forward(previous[None])[0]).flatten()).real
+        curvature = torch.vdot(step.flatten(), along.flatten()).real
+        part = (slope / curvature.clamp_min(torch.finfo(curvature.dtype).tiny)).clamp(0, 1)
+        return previous + part * step
+
+    def _towards(self, prediction: Tensor, frame: MeasuredFrame, csm: Tensor, past_kernel: Tensor) -> Tensor:
+        deviation = self._prior.deviation()
+        gram = frame.gram(csm)
+        with_past = type(gram)(frame.kernel + self.parameters.history_weight * past_kernel, csm)
+        weight = self.parameters.prior_weight * frame.strength
+        right = deviation * (frame.right_side(csm) - gram.forward(prediction[None])[0])
+        z = conjugate_gradient(
+            lambda z: deviation * with_past.forward((deviation * z)[None])[0] + weight * z,
+            right,
+            iterations=self.parameters.iterations,
+        )
+        return prediction + deviation * z
+
+    def _maps_changed(self, before: Tensor, after: Tensor) -> None:
+        # The maps' phase is free: without this the previous image would not fit the new maps.
+        if self._previous is not None:
+            self._previous = (after.conj() * before * self._previous).sum(0)
+
+    def tune(self) -> bool:
+        """One training step of the field."""
+        if self.trainer is None or self.calibration.csm is None or len(self.history) < 2:
+            return False
+        self.trainer.tune(self.history, self.calibration.csm)
+        self.steps += 1
+        return True
+
+    def refine(
+        self,
+        limit_s: float = math.inf,
+        stopped: Callable[[], bool] = lambda: False,
+        progress: Callable[[float], None] = lambda part: None,
+    ) -> RefinedSeries | None:
+        """Train the field on all frames that are kept; its images are the refined series."""
+        if self.trainer is None or self.calibration.csm is None or len(self.history) < 2:
+            return None
+        steps = self.trainer.refine(
+            self.history, self.calibration.csm, limit_s=limit_s, stopped=stopped, progress=progress
+        )
+        self.steps += steps
+        return RefinedSeries(self.history.first, self.trainer.series(self.history), steps)
+
+
+def _from_nothing(frame: MeasuredFrame, csm: Tensor, iterations: int, tikhonov: float) -> Tensor:
+    gram, weight = frame.gram(csm), tikhonov * frame.strength
+    return conjugate_gradient(lambda x: gram.forward(x[None])[0] + weight * x, frame.right_side(csm), iterations=iterations)

@@ -1,0 +1,213 @@
+"""The recon gadget: frames in, complex images out; owns the method and the clock.
+
+torch is imported when the first frame is awaited, not with this module: a cold server must accept, read and stamp data first.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import ismrmrd
+from gadgetron.types.recon_data import ReconData
+
+from inr_core.devices import DEVICES, choose_device, device_name, peak_memory_mib
+from inr_core.methods import METHOD_NAMES, get_method, make_live
+from inr_core.parameters import parameter
+from inr_core.solvers.live_parameters import InrParameters
+from inr_gadgets.frame import Frame
+from inr_gadgets.gadget import Gadget
+from inr_gadgets.geometry import LIVE_SERIES, REFINED_SERIES, image_for
+
+if TYPE_CHECKING:
+    import torch
+
+    from inr_core.solvers.live import LiveMethod
+
+logger = logging.getLogger(__name__)
+
+_PROGRESS_S = 5.0  # between two lines about the refinement
+_SMOOTHING = 0.3  # weight of the newest measurement in running means of time
+
+
+@dataclass(frozen=True)
+class ReconParameters(InrParameters):
+    """Parameters of the recon gadget: which method, where, and the method's own."""
+
+    method: str = parameter("inr", "reconstruction method", choices=METHOD_NAMES)
+    device: str = parameter("auto", "where to compute; auto is CUDA where it works", choices=DEVICES)
+    deterministic: bool = parameter(
+        False, "fixed numbers of training steps and no clock: a replay is repeatable to the bit on the same machine"
+    )
+    refine: bool = parameter(True, "send a refined series after the scan, for methods that have one")
+
+
+@dataclass
+class _Slice:
+    """State of one slice (set, contrast ..): the method, and what its images need of the frames."""
+
+    method: LiveMethod
+    geometry: dict[int, Frame] = field(default_factory=dict)
+    reported_steps: int = 0
+
+
+@dataclass
+class _Clock:
+    """When the next frame is due and how long a training step takes: running means of what was measured."""
+
+    interval_s: float = math.inf
+    step_s: float = 0.0
+    last_arrival: float = -math.inf
+
+    def arrived(self, moment: float) -> None:
+        elapsed = moment - self.last_arrival
+        if math.isfinite(elapsed):
+            self.interval_s = _mean(self.interval_s, elapsed)
+        self.last_arrival = moment
+
+    def stepped(self, seconds: float) -> None:
+        self.step_s = _mean(self.step_s or math.inf, seconds)
+
+    def time_for_a_step(self, now: float) -> bool:
+        """Whether a step now ends before the next frame is due."""
+        return now + self.step_s < self.last_arrival + self.interval_s
+
+
+class ReconGadget(Gadget):
+    """Frames (ReconData with a trajectory) in; complex images out, series 1 while the scan runs and series 2 after it.
+
+    A live image leaves as soon as its conjugate gradients are done. Training steps of the field are taken between frames,
+    only while no frame waits and only if one is expected to end before the next frame is due, by the measured times of
+    both; when the scan has ended the field is refined and its images follow as series 2.
+    """
+
+    name: ClassVar[str] = "recon"
+    parameter_type: ClassVar[type] = ReconParameters
+    works_while_idle: ClassVar[bool] = True
+    parameters: ReconParameters
+
+    def process(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Reconstruct; see the class. Items that are not ReconData pass through."""
+        device = choose_device(self.parameters.device)
+        method = get_method(self.parameters.method)
+        described = {"inr_device": device_name(device), "inr_versions": _versions(), "inr_method": method.name}
+        self.announce(f"reconstructing by {method.name} ({method.summary}) on {described['inr_device']}")
+        slices: dict[int, _Slice] = {}
+        clock = _Clock()
+        # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
+        pending: Callable[[], bool] = getattr(items, "pending", lambda: True)
+        for item in items:
+            if not isinstance(item, ReconData):
+                yield item
+                continue
+            frame = Frame.from_recon_data(item)
+            clock.arrived(frame.arrived)
+            state = self._slice(slices, frame, device)
+            yield self._live(state, frame, described, device)
+            self._use_idle_time(state.method, clock, pending)
+        ended = time.monotonic()
+        if self.parameters.refine and method.refines:
+            for number, state in enumerate(slices.values()):
+                yield from self._refined(state, described, device, ended, (number, len(slices)))
+
+    def _slice(self, slices: dict[int, _Slice], frame: Frame, device: torch.device) -> _Slice:
+        if frame.group not in slices:
+            method = make_live(self.parameters.method, frame.matrix[::-1], self.parameters, device)
+            slices[frame.group] = _Slice(method)
+        return slices[frame.group]
+
+    def _live(self, state: _Slice, frame: Frame, described: dict[str, str], device: torch.device) -> ismrmrd.Image:
+        import torch
+
+        image = state.method.add_frame(torch.from_numpy(frame.kspace), torch.from_numpy(frame.traj))
+        number = state.method.n_frames - 1
+        state.geometry[number] = frame.without_data()
+        state.geometry.pop(number - self.parameters.history_frames, None)
+        meta = {
+            **described,
+            "inr_frame": number,
+            "inr_arrived": f"{frame.arrived:.6f}",
+            "inr_steps": state.method.steps - state.reported_steps,
+            "inr_peak_memory_mib": f"{peak_memory_mib(device):.1f}",
+        }
+        state.reported_steps = state.method.steps
+        return image_for(frame, image.cpu().numpy(), LIVE_SERIES, number, meta)
+
+    def _use_idle_time(self, method: LiveMethod, clock: _Clock, pending: Callable[[], bool]) -> None:
+        if self.parameters.deterministic:
+            for _ in range(self.parameters.tune_steps):
+                method.tune()
+            return
+        while not self.stop.is_set() and not pending():
+            begin = time.monotonic()
+            if not clock.time_for_a_step(begin) or not method.tune():
+                return
+            clock.stepped(time.monotonic() - begin)
+
+    def _refined(
+        self, state: _Slice, described: dict[str, str], device: torch.device, ended: float, place: tuple[int, int]
+    ) -> Iterator[ismrmrd.Image]:
+        number, n_slices = place
+        limit = math.inf if self.parameters.deterministic else self.parameters.refine_seconds / n_slices
+        label = f"slice {number + 1} of {n_slices}: " if n_slices > 1 else ""
+        kept = len(state.geometry)
+        lost = state.method.n_frames - kept
+        if lost > 0:
+            self.announce(f"{label}the first {lost} frames are no longer kept; the last {kept} are refined (recon.history_frames)")
+        series = state.method.refine(limit, self.stop.is_set, _Progress(self.announce, label))
+        if series is None:
+            self.announce(f"{label}a single frame has no series to refine; there is no series {REFINED_SERIES}")
+            return
+        seconds = time.monotonic() - ended
+        self.announce(f"{label}refined {len(series.images)} frames in {seconds:.1f} s, {series.steps} steps")
+        meta = {
+            **described,
+            "inr_steps": series.steps,
+            "inr_refine_s": f"{seconds:.3f}",
+            "inr_peak_memory_mib": f"{peak_memory_mib(device):.1f}",
+        }
+        for i, image in enumerate(series.images.cpu().numpy()):
+            index = series.first + i
+            yield image_for(state.geometry[index], image, REFINED_SERIES, index, {**meta, "inr_frame": index})
+
+
+class _Progress:
+    """A line every few seconds; the sending of it is also how a client that has gone is noticed."""
+
+    def __init__(self, announce: Callable[[str], None], label: str) -> None:
+        self._announce, self._label, self._last = announce, label, time.monotonic()
+
+    def __call__(self, part: float) -> None:
+        if time.monotonic() - self._last >= _PROGRESS_S:
+            self._last = time.monotonic()
+            self._announce(f"{self._label}refining, {100 * part:.0f} %")
+
+
+def warm_up() -> None:
+    """Import everything and reconstruct a toy scan, so that the first frame of the first scan does not pay for it."""
+    import numpy as np
+    import torch
+
+    from inr_core.trajectory import radial_trajectory, spoke_angles
+
+    parameters = ReconParameters(refine_passes=1, refine_seconds=1)
+    for device in {torch.device("cpu"), choose_device("auto")}:
+        method = make_live("inr", (16, 16), parameters, device)
+        traj = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(8)), 32))
+        for _ in range(3):
+            method.add_frame(torch.ones(2, 8, 32, dtype=torch.complex64), traj)
+            method.tune()
+        method.refine()
+
+
+def _mean(old: float, new: float) -> float:
+    return new if not math.isfinite(old) else (1 - _SMOOTHING) * old + _SMOOTHING * new
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("inr-recon", "torch", "finufft"))

@@ -1,0 +1,128 @@
+"""Every operator against the explicit sum, its adjoint and its gradient, on odd and asymmetric sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from core.helper import adjointness_error, check_gradient, explicit_dft, rand
+from inr_core.errors import DataError, MissingDependencyError, ParameterError
+from inr_core.operators.nufft import Nufft
+from inr_core.operators.nufft_backends import make_backend
+from inr_core.operators.sense import Sense
+from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
+from inr_core.trajectory import radial_trajectory, ramp_density, spoke_angles
+
+SHAPES = [(16, 16), (15, 22), (21, 12)]  # (ny, nx)
+FRAMES, COILS, SPOKES, SAMPLES = 2, 3, 5, 33
+
+
+def trajectory(dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    angles = spoke_angles(np.arange(FRAMES * SPOKES))
+    traj = radial_trajectory(angles, SAMPLES, center_sample=15.0)
+    return torch.from_numpy(traj).reshape(FRAMES, SPOKES, SAMPLES, 2).to(dtype)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("backend", "accuracy"), [("finufft", 1e-10), ("torchkbnufft", 2e-3)])
+def test_nufft_is_the_explicit_sum(shape: tuple[int, int], backend: str, accuracy: float) -> None:
+    traj, x = trajectory(), rand(FRAMES, COILS, *shape)
+    expected = explicit_dft(x, traj)
+    # torchkbnufft interpolates from a table: its accuracy is the table's, in any precision.
+    error = (Nufft(traj, shape, backend).forward(x) - expected).norm() / expected.norm()
+    assert error < accuracy
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("backend", ["finufft", "torchkbnufft"])
+def test_nufft_adjoint_and_gradient(shape: tuple[int, int], backend: str) -> None:
+    operator = Nufft(trajectory(), shape, backend)
+    x, y = rand(FRAMES, COILS, *shape), rand(FRAMES, COILS, SPOKES, SAMPLES, seed=1)
+    assert adjointness_error(operator, x, y) < 1e-10
+    check_gradient(operator, x, y)
+
+
+@pytest.mark.parametrize("backend", ["finufft", "torchkbnufft"])
+def test_single_precision_agrees_with_double(backend: str) -> None:
+    shape, x = (15, 22), rand(FRAMES, COILS, 15, 22)
+    single = Nufft(trajectory(torch.float32), shape, backend).forward(x.to(torch.complex64))
+    double = Nufft(trajectory(), shape, backend).forward(x)
+    assert single.dtype == torch.complex64
+    assert (single - double).norm() / double.norm() < 2e-4  # FINUFFT's own tolerance in single precision is 1e-4
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sense_adjoint_and_gradient(shape: tuple[int, int]) -> None:
+    operator = Sense(rand(COILS, *shape, seed=2))
+    x, y = rand(FRAMES, *shape), rand(FRAMES, COILS, *shape, seed=1)
+    assert adjointness_error(operator, x, y) < 1e-14
+    check_gradient(operator, x, y)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_toeplitz_is_the_gram_of_the_weighted_measurement(shape: tuple[int, int]) -> None:
+    traj = trajectory()
+    weights = torch.from_numpy(
+        np.stack([ramp_density(t.numpy().astype(np.float32), shape[::-1]) for t in traj])
+    ).double()
+    csm, x = rand(COILS, *shape, seed=2), rand(FRAMES, *shape)
+    operator = ToeplitzGram(toeplitz_kernel(traj, weights, shape), csm)
+    sense, fourier = Sense(csm), Nufft(traj, shape)
+    expected = sense.adjoint(fourier.adjoint(weights[:, None] * fourier.forward(sense.forward(x))))
+    assert (operator.forward(x) - expected).norm() / expected.norm() < 1e-10
+    y = rand(FRAMES, *shape, seed=3)
+    assert adjointness_error(operator, x, y) < 1e-12
+    check_gradient(operator, x, y)
+
+
+def test_gram_and_composition_are_what_they_say() -> None:
+    shape, csm = (15, 22), rand(COILS, 15, 22, seed=2)
+    measurement = Nufft(trajectory(), shape) @ Sense(csm)
+    x, y = rand(FRAMES, *shape), rand(FRAMES, COILS, SPOKES, SAMPLES, seed=1)
+    assert adjointness_error(measurement, x, y) < 1e-10
+    check_gradient(measurement, x, y)
+    torch.testing.assert_close(measurement.gram.forward(x), measurement.H.forward(measurement.forward(x)))
+    assert adjointness_error(measurement.H, y, x) < 1e-10
+    assert measurement.H.H is measurement
+
+
+def test_second_derivatives_exist() -> None:
+    operator = Sense(rand(COILS, 4, 5, seed=2))
+    x = rand(FRAMES, 4, 5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: operator(v).abs().pow(2).sum(), (x,))
+    assert torch.autograd.gradgradcheck(lambda v: operator(v).abs().pow(2).sum(), (x,))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Nufft(torch.zeros(3, 2), (8, 8)), "a trajectory of shape (3, 2); expected (frames, spokes, samples, 2)"),
+        (lambda: Nufft(trajectory(), (8, 8)).forward(rand(2, 3, 8, 9)), "images of shape (2, 3, 8, 9); expected (2 frames"),
+        (lambda: Nufft(trajectory(), (8, 8)).adjoint(rand(2, 3, 8, 9)), "samples of shape (2, 3, 8, 9); expected (2 frames"),
+        (lambda: Sense(rand(8, 9)), "coil maps of shape (8, 9); expected (coils, ny, nx)"),
+        (lambda: Sense(rand(3, 8, 9)).forward(rand(2, 8, 8)), "images of shape (2, 8, 8); expected (frames, 8, 9)"),
+        (lambda: Sense(rand(3, 8, 9)).adjoint(rand(2, 4, 8, 9)), "coil images of shape (2, 4, 8, 9); expected (frames, 3,"),
+        (lambda: ToeplitzGram(torch.zeros(2, 8, 8), rand(3, 8, 8)), "a kernel of shape (2, 8, 8); expected (frames, 16, 16)"),
+        (
+            lambda: ToeplitzGram(torch.zeros(2, 8, 8), rand(3, 4, 4)).forward(rand(3, 4, 4)),
+            "images of shape (3, 4, 4); expected (2, 4, 4)",
+        ),
+    ],
+)
+def test_wrong_shapes_are_refused(call: object, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        call()  # type: ignore[operator]
+    assert str(caught.value).startswith(message)
+
+
+def test_backends_are_refused_by_name() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    with pytest.raises(ParameterError, match="NUFFT backend 'fftw'; expected one of auto, finufft, cufinufft, torchkbnufft"):
+        make_backend("fftw", cpu, torch.float32)
+    with pytest.raises(ParameterError, match="NUFFT backend cufinufft on cpu; expected finufft on the CPU"):
+        make_backend("cufinufft", cpu, torch.float32)
+    try:
+        import cufinufft  # noqa: F401
+    except ImportError:
+        with pytest.raises(MissingDependencyError, match=r"cufinufft is not installed; pip install 'inr-recon\[cuda\]'"):
+            make_backend("cufinufft", cuda, torch.float32)
