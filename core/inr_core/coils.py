@@ -29,7 +29,8 @@ def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
     _, vectors = torch.linalg.eigh(flat @ flat.conj().T)
     rows = vectors.flip(-1)[:, :n_virtual].conj().T
     largest = rows.gather(1, rows.abs().argmax(1, keepdim=True))
-    return rows * (largest.conj() / largest.abs())
+    aligned: Tensor = rows * (largest.conj() / largest.abs())
+    return aligned
 
 
 def walsh_maps(images: Tensor, window: int = 5, iterations: int = 10) -> Tensor:
@@ -71,10 +72,10 @@ class SmoothMaps:
     """Receive maps as polynomials, fitted to the coil images together with the object (JSENSE, Ying and Sheng).
 
     A receive field is smooth where the object is not: coil image c is S_c rho with rho unknown. Given rho the
-    coefficients of S_c in Legendre polynomials of total degree at most ``degree`` are a linear least-squares fit weighted by
-    |rho|^2, the same small matrix for all coils; given S, rho is the adaptive combination. A few rounds from Walsh's maps
-    settle it. Unlike maps made pixel by pixel, the fit is not noise where there is no signal, and continues
-    smoothly into dark regions (lungs, air), which is worth half a decibel of the series.
+    coefficients of S_c in Legendre polynomials of total degree at most ``degree`` are a linear least-squares fit
+    weighted by |rho|^2, the same small matrix for all coils; given S, rho is the adaptive combination. A few rounds
+    from Walsh's maps settle it. Unlike maps made pixel by pixel, the fit is not noise where there is no signal, and
+    continues smoothly into dark regions (lungs, air), which is worth half a decibel of the series.
 
     Parameters
     ----------
@@ -93,7 +94,12 @@ class SmoothMaps:
     """
 
     def __init__(
-        self, shape: tuple[int, int], degree: int = 6, rounds: int = 4, coarse: int = 32, device: str | torch.device = "cpu"
+        self,
+        shape: tuple[int, int],
+        degree: int = 6,
+        rounds: int = 4,
+        coarse: int = 32,
+        device: str | torch.device = "cpu",
     ) -> None:
         self.shape, self.rounds = shape, rounds
         self._coarse = (min(coarse, shape[0]), min(coarse, shape[1]))
@@ -101,7 +107,8 @@ class SmoothMaps:
         self._i = torch.tensor([i for i, _ in orders], device=device)
         self._j = torch.tensor([j for _, j in orders], device=device)
         self._py, self._px = (_legendre(n, degree, device) for n in shape)
-        # High orders are held back a little: enough to settle them where the object is dark, too little to bias the rest.
+        # High orders are held back a little: enough to settle them where the object is dark, too little to bias the
+        # rest.
         self._penalty = ((self._i + self._j).double() / max(degree, 1)) ** 4 + 1e-3
 
     def fit(self, images: Tensor) -> Tensor:
@@ -165,7 +172,8 @@ class SmoothMaps:
         normal = table[i[:, None], i[None, :], j[:, None], j[None, :]]
         penalty = 1e-4 * normal.diagonal().mean() * self._penalty
         right = (py.T.to(weighted.dtype) @ weighted @ px.to(weighted.dtype))[:, i, j].T
-        return torch.linalg.solve((normal + penalty.diag()).to(torch.complex128), right.to(torch.complex128))
+        solved: Tensor = torch.linalg.solve((normal + penalty.diag()).to(torch.complex128), right.to(torch.complex128))
+        return solved
 
     def _render(self, coefficients: Tensor, py: Tensor, px: Tensor) -> Tensor:
         full = coefficients.new_zeros(coefficients.shape[1], py.shape[1], px.shape[1])

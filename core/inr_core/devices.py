@@ -61,7 +61,7 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Peak memory of the process on a device since it began, MiB: resident set on the CPU, allocated by torch on CUDA."""
+    """Peak memory of the process on a device since it began, MiB: resident set on the CPU, torch's on CUDA."""
     import torch
 
     if device.type == "cuda":

@@ -12,8 +12,8 @@ from torch import Tensor
 def temporal_tv(x: Tensor, smooth: float = 1e-3) -> Tensor:
     """Temporal total variation sum_t,r sqrt(|x_{t+1} - x_t|^2 + smooth^2), of complex (frames, y, x).
 
-    ``smooth``, in the units of x, rounds the corner at zero; both parts of a complex step share one modulus, so that the
-    penalty does not depend on the image's phase.
+    ``smooth``, in the units of x, rounds the corner at zero; both parts of a complex step share one modulus, so that
+    the penalty does not depend on the image's phase.
     """
     return _modulus(x[1:] - x[:-1], smooth).sum()
 

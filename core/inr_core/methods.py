@@ -36,7 +36,9 @@ class Method:
 
 
 _METHODS = (
-    Method("inr", "capped multi-resolution INR: CG towards its prediction live, refined at the end", InrParameters, True),
+    Method(
+        "inr", "capped multi-resolution INR: CG towards its prediction live, refined at the end", InrParameters, True
+    ),
     Method("cg_sense", "CG-SENSE, each frame by itself", MeasurementParameters, False),
     Method("nufft", "gridding, coils combined by their maps", MeasurementParameters, False),
 )

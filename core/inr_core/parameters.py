@@ -1,7 +1,7 @@
 """Parameters: fields of frozen dataclasses with a default, a unit and a line of help, parsed from text in one place.
 
-The same names are used in the XML ``<property>``, on the command line (``--set recon.virtual_coils=6``) and in the JSON of the
-vendor platforms, which allow only letters and digits: there ``virtual_coils`` is written ``virtualcoils``.
+The same names are used in the XML ``<property>``, on the command line (``--set recon.virtual_coils=6``) and in the
+JSON of the vendor platforms, which allow only letters and digits: there ``virtual_coils`` is written ``virtualcoils``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
 def parameter(
     default: Any,
-    help: str,  # noqa: A002 - the word that users look for
+    help: str,
     *,
     unit: str = "",
     minimum: float | None = None,
@@ -87,7 +87,8 @@ def describe(cls: type[DataclassInstance]) -> list[dict[str, object]]:
     """One row per parameter: name, type, default, unit, minimum, maximum, choices, help."""
     types = get_type_hints(cls)
     return [
-        {"name": f.name, "type": types[f.name].__name__, "default": f.default, **f.metadata} for f in dataclasses.fields(cls)
+        {"name": f.name, "type": types[f.name].__name__, "default": f.default, **f.metadata}
+        for f in dataclasses.fields(cls)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,16 +26,17 @@ class Level:
 
 
 LEVELS = (Level(16, 8), Level(8, 4), Level(4, 2), Level(2, 1), Level(1, 1))
-"""From coarse to the pixel itself, and no finer: a level beyond the resolution gives every pixel weights of its own that no
-neighbour shares, and the prior is gone."""
+"""From coarse to the pixel itself, and no finer: a level beyond the resolution gives every pixel weights of its own
+that no neighbour shares, and the prior is gone."""
 
 
 class GridField:
     """Image x(y, x, t) = MLP(features), the features interpolated linearly from dense grids of several resolutions.
 
-    Because the pixels are on a lattice, linear interpolation is a product of one small matrix along each axis: no gathering and
-    scattering of corners, forward or backward. Time is counted in frames from the scan's first and never renormalised, so
-    frames that have been learnt stay where they are when the scan goes on: new nodes begin as copies of the last.
+    Because the pixels are on a lattice, linear interpolation is a product of one small matrix along each axis: no
+    gathering and scattering of corners, forward or backward. Time is counted in frames from the scan's first and never
+    renormalised, so frames that have been learnt stay where they are when the scan goes on: new nodes begin as copies
+    of the last.
 
     Parameters
     ----------
@@ -71,7 +73,9 @@ class GridField:
         device: str | torch.device = "cpu",
     ) -> None:
         if min(*shape, features, hidden, layers) < 1:
-            raise ParameterError(f"a field of {shape} pixels, {features} features, {layers} x {hidden}", "sizes of at least 1")
+            raise ParameterError(
+                f"a field of {shape} pixels, {features} features, {layers} x {hidden}", "sizes of at least 1"
+            )
         if any(_BLOCK % level.frames for level in levels):
             raise ParameterError(f"levels {levels}", f"steps in time that divide {_BLOCK}")
         self.shape, self.levels, self.features, self.device = shape, levels, features, torch.device(device)
@@ -81,7 +85,7 @@ class GridField:
         widths = [features * len(levels), *[hidden] * layers, 2]
         self.layers = [
             (self._new_matrix(n_out, n_in, generator), Weights(torch.zeros(n_out, 1, device=self.device)))
-            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+            for n_in, n_out in itertools.pairwise(widths)
         ]
         self._interpolations: dict[tuple[int, int], list[Tensor | None]] = {}
 
@@ -95,8 +99,8 @@ class GridField:
     def extend(self, n_frames: int, keep: int) -> None:
         """Make the field reach to ``n_frames`` frames since the scan's first; nodes for new frames copy the last.
 
-        At least the last ``keep`` frames are kept; older ones are forgotten, whole blocks of 64 at a time, when the room is
-        needed: memory does not grow with the scan beyond ``keep`` + 128 frames.
+        At least the last ``keep`` frames are kept; older ones are forgotten, whole blocks of 64 at a time, when the
+        room is needed: memory does not grow with the scan beyond ``keep`` + 128 frames.
         """
         while n_frames - self.first_frame > self.capacity:
             if n_frames - self.first_frame - _BLOCK >= max(keep, 1):

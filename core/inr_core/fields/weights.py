@@ -59,9 +59,9 @@ class Adam:
 
     Ordinary Adam moves every weight at every step, on the momentum of gradients long past. Here a row that no frame of
     the step looks at is left alone, and makes good all the steps that it missed at once when it is looked at again
-    (:meth:`catch_up`): with the gradient zero, both moments decay geometrically, so the missed steps are a geometric series. The
-    weights that are seen are those of ordinary Adam, and a step of a long scan costs no more than one of a short scan.
-    (Leaving the missed steps out, as sparse Adam does, cost 2 dB at equal steps.)
+    (:meth:`catch_up`): with the gradient zero, both moments decay geometrically, so the missed steps are a geometric
+    series. The weights that are seen are those of ordinary Adam, and a step of a long scan costs no more than one of a
+    short scan. (Leaving the missed steps out, as sparse Adam does, cost 2 dB at equal steps.)
     """
 
     def __init__(self, betas: tuple[float, float] = (0.9, 0.99), epsilon: float = 1e-8) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class _Apply(torch.autograd.Function):
-    """Gradient of a linear map: the vector-Jacobian product of A is A^H, in PyTorch's convention for complex numbers."""
+    """Gradient of a linear map: the vector-Jacobian product of A is A^H, in PyTorch's convention for complex."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, operator: LinearOperator) -> Tensor:
@@ -20,7 +20,7 @@ class _Apply(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         # Through apply again, so that second derivatives exist as well.
-        return _Apply.apply(gradients[0], ctx.operator.H), None
+        return _Apply.apply(gradients[0], ctx.operator.H), None  # type: ignore[no-untyped-call]
 
 
 class LinearOperator(ABC):
@@ -41,7 +41,7 @@ class LinearOperator(ABC):
         """A x, with a gradient."""
         if not (torch.is_grad_enabled() and x.requires_grad):
             return self.forward(x)
-        result = _Apply.apply(x, self)
+        result = _Apply.apply(x, self)  # type: ignore[no-untyped-call]
         if not isinstance(result, Tensor):
             raise TypeError(f"{type(self).__name__}.forward returned {type(result).__name__}, expected a tensor")
         return result

@@ -46,7 +46,8 @@ class Nufft(LinearOperator):
         """(frames, coils, ny, nx) -> (frames, coils, spokes, samples)."""
         if x.ndim != 4 or x.shape[0] != self.traj.shape[0] or tuple(x.shape[-2:]) != self.shape:
             raise DataError(
-                f"images of shape {tuple(x.shape)}", f"({self.traj.shape[0]} frames, coils, {self.shape[0]}, {self.shape[1]})"
+                f"images of shape {tuple(x.shape)}",
+                f"({self.traj.shape[0]} frames, coils, {self.shape[0]}, {self.shape[1]})",
             )
         frames = [self._backend.type2(p, x[t]) for t, p in enumerate(self._points)]
         return torch.stack(frames).reshape(*x.shape[:2], *self.traj.shape[1:3]) * self._scale

@@ -37,7 +37,8 @@ def make_backend(name: str, device: torch.device, dtype: torch.dtype, tolerance:
     Parameters
     ----------
     name
-        One of ``BACKENDS``; ``auto`` is FINUFFT on the CPU, and on CUDA cuFINUFFT where it is installed, else torchkbnufft.
+        One of ``BACKENDS``; ``auto`` is FINUFFT on the CPU, and on CUDA cuFINUFFT where it is installed, else
+        torchkbnufft.
     device, dtype
         Where the tensors live and the real dtype of the points.
     tolerance
@@ -73,8 +74,9 @@ class FinufftBackend:
     """FINUFFT on the CPU (Barnett et al., doi 10.1137/18M120885X).
 
     One thread: frames of a live scan are too small to share, and the order of additions, so the last bit of the image,
-    does not depend on how threads happen to run. In single precision the internal grid is 1.25 times as fine as the image
-    instead of twice: five times faster, and as accurate as 1e-4 asks for (8e-5 measured, a tenth of a scan's noise).
+    does not depend on how threads happen to run. In single precision the internal grid is 1.25 times as fine as the
+    image instead of twice: five times faster, and as accurate as 1e-4 asks for (8e-5 measured, a tenth of a scan's
+    noise).
     """
 
     def __init__(self, tolerance: float) -> None:
@@ -124,8 +126,8 @@ class CuFinufftBackend:
 class TorchKbBackend:
     """torchkbnufft (Muckley et al., ISMRM Workshop 2020): Kaiser-Bessel gridding in torch, on any device.
 
-    The reference and the fallback. Its interpolation table makes it accurate to about 1e-3 of the largest value, whatever
-    the precision; forward and adjoint use the same table, so they are adjoint to rounding.
+    The reference and the fallback. Its interpolation table makes it accurate to about 1e-3 of the largest value,
+    whatever the precision; forward and adjoint use the same table, so they are adjoint to rounding.
     """
 
     def type1(self, points: Tensor, coefficients: Tensor, shape: tuple[int, int]) -> Tensor:

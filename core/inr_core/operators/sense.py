@@ -36,5 +36,7 @@ class Sense(LinearOperator):
     def adjoint(self, y: Tensor) -> Tensor:
         """(frames, coils, ny, nx) -> (frames, ny, nx)."""
         if y.ndim != 4 or y.shape[1:] != self.csm.shape:
-            raise DataError(f"coil images of shape {tuple(y.shape)}", f"(frames, {', '.join(map(str, self.csm.shape))})")
+            raise DataError(
+                f"coil images of shape {tuple(y.shape)}", f"(frames, {', '.join(map(str, self.csm.shape))})"
+            )
         return (self.csm.conj() * y).sum(1)

@@ -15,8 +15,8 @@ def toeplitz_kernel(
 ) -> Tensor:
     """Transfer function of F^H W F on the doubled grid.
 
-    F^H W F is a Toeplitz matrix: entry (r, s) is the point spread function w(r - s) = 1/(nx ny) sum_j w_j exp(2 pi i k_j (r - s)),
-    for differences up to n - 1 in each direction. On a grid of 2n the convolution is circular and exact
+    F^H W F is a Toeplitz matrix: entry (r, s) is the point spread function w(r - s) = 1/(nx ny) sum_j w_j exp(2 pi i
+    k_j (r - s)), for differences up to n - 1 in each direction. On a grid of 2n the convolution is circular and exact
     (Fessler et al., doi 10.1109/TSP.2005.853152). Real weights make the function Hermitian, and its transform real.
 
     Parameters
@@ -40,7 +40,8 @@ def toeplitz_kernel(
     # Differences of -n occur in no pair of pixels and have no mirror image; without them the transform is exactly real.
     psf[:, 0, :] = 0
     psf[:, :, 0] = 0
-    return torch.fft.fft2(torch.fft.ifftshift(psf, dim=(-2, -1))).real.contiguous() / (nx * ny)
+    transfer: Tensor = torch.fft.fft2(torch.fft.ifftshift(psf, dim=(-2, -1))).real.contiguous() / (nx * ny)
+    return transfer
 
 
 class ToeplitzGram(LinearOperator):
@@ -72,7 +73,7 @@ class ToeplitzGram(LinearOperator):
             raise DataError(f"images of shape {tuple(x.shape)}", f"({self.kernel.shape[0]}, {ny}, {nx})")
         spectrum = torch.fft.fft2(self.csm * x[:, None], s=(2 * ny, 2 * nx))
         spectrum *= self.kernel[:, None]
-        coils = torch.fft.ifft2(spectrum)[..., :ny, :nx]
+        coils: Tensor = torch.fft.ifft2(spectrum)[..., :ny, :nx]
         return (self.csm.conj() * coils).sum(1)
 
     def adjoint(self, y: Tensor) -> Tensor:

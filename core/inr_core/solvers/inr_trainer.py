@@ -46,7 +46,9 @@ class InrTrainer:
         self, shape: tuple[int, int], parameters: InrParameters, scale: float, strength: float, device: torch.device
     ) -> None:
         if not (math.isfinite(scale) and scale > 0 and math.isfinite(strength) and strength > 0):
-            raise DataError(f"images of maximum {scale:g} from data of weight {strength:g}", "a signal", "check the receivers")
+            raise DataError(
+                f"images of maximum {scale:g} from data of weight {strength:g}", "a signal", "check the receivers"
+            )
         self.parameters, self.scale, self.strength = parameters, scale, strength
         self.field = GridField(
             shape, parameters.features, parameters.hidden, parameters.layers, seed=parameters.seed, device=device
@@ -104,7 +106,9 @@ class InrTrainer:
         Steps taken.
         """
         length = min(self.parameters.window, len(history))
-        total = max(1, round(self.parameters.refine_passes * len(history) / length)) if self.parameters.refine_passes else 0
+        total = (
+            max(1, round(self.parameters.refine_passes * len(history) / length)) if self.parameters.refine_passes else 0
+        )
         begin, steps, part = time.monotonic(), 0, 0.0
         while part < 1.0 and total and not stopped():
             rate = self.parameters.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
@@ -123,7 +127,7 @@ class InrTrainer:
         """(frames, ny, nx): the field's images of all frames that are kept, in the data's units."""
         times = torch.arange(history.first, history.first + len(history))
         self.adam.catch_up(self.field.touched(times))
-        return torch.cat([self.field(part) for part in times.split(_CHUNK)]) * self.scale
+        return torch.cat([self.field(part) for part in torch.split(times, _CHUNK)]) * self.scale
 
     def _draw(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (1,), generator=self._generator))

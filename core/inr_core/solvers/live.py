@@ -92,7 +92,7 @@ class LiveMethod(ABC):
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
         """The image of a frame, (ny, nx)."""
 
-    def _maps_changed(self, before: Tensor, after: Tensor) -> None:
+    def _maps_changed(self, before: Tensor, after: Tensor) -> None:  # noqa: B027 - most methods have nothing to do
         """Told when receive maps are replaced, before the frame that brought them is reconstructed."""
 
     def tune(self) -> bool:
@@ -130,9 +130,10 @@ class InrMethod(LiveMethod):
 
         z = argmin |W^1/2 (A_t (p + D z) - y)|^2 + h z^H D H_past D z + g lambda |z|^2
 
-    where p is the prediction (the frame before, moved towards the field's image as far as the new data approve of that), D
-    the expected deviation (:class:`MotionPrior`), and H_past the fading sum of the last frames' grams: where they measured k-space,
-    the prediction is known to be right. Everything in it costs one Toeplitz product an iteration.
+    where p is the prediction (the frame before, moved towards the field's image as far as the new data approve of
+    that), D the expected deviation (:class:`MotionPrior`), and H_past the fading sum of the last frames' grams: where
+    they measured k-space, the prediction is known to be right. Everything in it costs one Toeplitz product an
+    iteration.
     """
 
     def __init__(self, shape: tuple[int, int], parameters: InrParameters, device: torch.device) -> None:
@@ -217,4 +218,6 @@ class InrMethod(LiveMethod):
 
 def _from_nothing(frame: MeasuredFrame, csm: Tensor, iterations: int, tikhonov: float) -> Tensor:
     gram, weight = frame.gram(csm), tikhonov * frame.strength
-    return conjugate_gradient(lambda x: gram.forward(x[None])[0] + weight * x, frame.right_side(csm), iterations=iterations)
+    return conjugate_gradient(
+        lambda x: gram.forward(x[None])[0] + weight * x, frame.right_side(csm), iterations=iterations
+    )

@@ -9,11 +9,11 @@ from torch import Tensor
 class MotionPrior:
     """Expected size of a frame's deviation from its prediction, pixel by pixel.
 
-    The live solver looks for x = p + D z with |z|^2 penalised: D large where things move and small where they rest, so the
-    few spokes of a frame are spent on the heart and not on the chest wall (the idea of k-t SENSE, Tsao et al.,
-    doi 10.1002/mrm.10611, with the variance taken from the running series). D^2 is the smoothed squared change of the
-    frames so far, plus a floor so that nothing is ever forbidden to move. Against D = 1 it is worth 1.2 dB of
-    the live series at 13 spokes.
+    The live solver looks for x = p + D z with |z|^2 penalised: D large where things move and small where they rest, so
+    the few spokes of a frame are spent on the heart and not on the chest wall (the idea of k-t SENSE, Tsao et al., doi
+    10.1002/mrm.10611, with the variance taken from the running series). D^2 is the smoothed squared change of the
+    frames so far, plus a floor so that nothing is ever forbidden to move. Against D = 1 it is worth 1.2 dB of the live
+    series at 13 spokes.
 
     Parameters
     ----------

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from core.helper import adjointness_error, check_gradient, explicit_dft, rand
+
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.nufft_backends import make_backend
 from inr_core.operators.sense import Sense
 from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
 from inr_core.trajectory import radial_trajectory, ramp_density, spoke_angles
+from oracles import adjointness_error, check_gradient, explicit_dft, rand
 
 SHAPES = [(16, 16), (15, 22), (21, 12)]  # (ny, nx)
 FRAMES, COILS, SPOKES, SAMPLES = 2, 3, 5, 33
@@ -96,13 +97,28 @@ def test_second_derivatives_exist() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Nufft(torch.zeros(3, 2), (8, 8)), "a trajectory of shape (3, 2); expected (frames, spokes, samples, 2)"),
-        (lambda: Nufft(trajectory(), (8, 8)).forward(rand(2, 3, 8, 9)), "images of shape (2, 3, 8, 9); expected (2 frames"),
-        (lambda: Nufft(trajectory(), (8, 8)).adjoint(rand(2, 3, 8, 9)), "samples of shape (2, 3, 8, 9); expected (2 frames"),
+        (
+            lambda: Nufft(torch.zeros(3, 2), (8, 8)),
+            "a trajectory of shape (3, 2); expected (frames, spokes, samples, 2)",
+        ),
+        (
+            lambda: Nufft(trajectory(), (8, 8)).forward(rand(2, 3, 8, 9)),
+            "images of shape (2, 3, 8, 9); expected (2 frames",
+        ),
+        (
+            lambda: Nufft(trajectory(), (8, 8)).adjoint(rand(2, 3, 8, 9)),
+            "samples of shape (2, 3, 8, 9); expected (2 frames",
+        ),
         (lambda: Sense(rand(8, 9)), "coil maps of shape (8, 9); expected (coils, ny, nx)"),
         (lambda: Sense(rand(3, 8, 9)).forward(rand(2, 8, 8)), "images of shape (2, 8, 8); expected (frames, 8, 9)"),
-        (lambda: Sense(rand(3, 8, 9)).adjoint(rand(2, 4, 8, 9)), "coil images of shape (2, 4, 8, 9); expected (frames, 3,"),
-        (lambda: ToeplitzGram(torch.zeros(2, 8, 8), rand(3, 8, 8)), "a kernel of shape (2, 8, 8); expected (frames, 16, 16)"),
+        (
+            lambda: Sense(rand(3, 8, 9)).adjoint(rand(2, 4, 8, 9)),
+            "coil images of shape (2, 4, 8, 9); expected (frames, 3,",
+        ),
+        (
+            lambda: ToeplitzGram(torch.zeros(2, 8, 8), rand(3, 8, 8)),
+            "a kernel of shape (2, 8, 8); expected (frames, 16, 16)",
+        ),
         (
             lambda: ToeplitzGram(torch.zeros(2, 8, 8), rand(3, 4, 4)).forward(rand(3, 4, 4)),
             "images of shape (3, 4, 4); expected (2, 4, 4)",
@@ -117,12 +133,16 @@ def test_wrong_shapes_are_refused(call: object, message: str) -> None:
 
 def test_backends_are_refused_by_name() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    with pytest.raises(ParameterError, match="NUFFT backend 'fftw'; expected one of auto, finufft, cufinufft, torchkbnufft"):
+    with pytest.raises(
+        ParameterError, match="NUFFT backend 'fftw'; expected one of auto, finufft, cufinufft, torchkbnufft"
+    ):
         make_backend("fftw", cpu, torch.float32)
     with pytest.raises(ParameterError, match="NUFFT backend cufinufft on cpu; expected finufft on the CPU"):
         make_backend("cufinufft", cpu, torch.float32)
     try:
         import cufinufft  # noqa: F401
     except ImportError:
-        with pytest.raises(MissingDependencyError, match=r"cufinufft is not installed; pip install 'inr-recon\[cuda\]'"):
+        with pytest.raises(
+            MissingDependencyError, match=r"cufinufft is not installed; pip install 'inr-recon\[cuda\]'"
+        ):
             make_backend("cufinufft", cuda, torch.float32)
