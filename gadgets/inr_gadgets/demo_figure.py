@@ -16,6 +16,8 @@ from inr_gadgets.image_file import read_series
 from inr_gadgets.pictures import SERIES_NAMES, Movie, write_gif
 
 _ERROR_GAIN = 5
+# Of the GIF: noise does not compress, and a README should load.
+_GIF_ZOOM, _GIF_GREYS = 2.0, 64
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,16 @@ def load_demo(
     return Demo(panels, expected, scores, times, latency)
 
 
-def write_demo_gif(path: str | os.PathLike[str], demo: Demo, *, zoom: float | None = None) -> None:
+def write_demo_gif(path: str | os.PathLike[str], demo: Demo, *, zoom: float = _GIF_ZOOM) -> None:
     """Write all panels and the truth side by side, with their names, at the true rate; white is the truth's maximum."""
     movie = Movie({**demo.panels, "truth": demo.truth}, demo.frame_ms)
-    write_gif(path, movie, white=float(demo.truth.max()), zoom=zoom)
+    write_gif(path, movie, white=float(demo.truth.max()), zoom=zoom, greys=_GIF_GREYS)
 
 
 def write_demo_figure(path: str | os.PathLike[str], demo: Demo) -> None:
-    """Write a PNG: images and errors at diastole and systole, x-t profiles through the heart, every frame's latency.
+    """Write a PNG: images and errors at two moments, x-t profiles, the PSNR and the latency of every frame.
+
+    The moments are systole, when the heart is small and nearly rests, and the fastest motion, which is hardest.
 
     Raises
     ------
@@ -121,31 +125,34 @@ def write_demo_figure(path: str | os.PathLike[str], demo: Demo) -> None:
     figure_class, canvas_class = _matplotlib()
     columns = [*demo.panels, "truth"]
     show_latency = bool(np.isfinite(demo.latency_ms).any())
-    height = 13.6 if show_latency else 11.6
-    figure = figure_class(figsize=(2.75 * len(columns), height), layout="constrained")
+    figure = figure_class(figsize=(2.75 * len(columns), 13.6), layout="constrained")
     canvas_class(figure)
-    ratios = [1, 1, 1, 1, 0.75] + ([0.75] if show_latency else [])
+    ratios = [1, 1, 1, 1, 0.75, 0.75]
     grid = figure.add_gridspec(len(ratios), len(columns), height_ratios=ratios)
-    for row, (moment, frame) in enumerate(_moments(demo.truth).items()):
+    for row, (moment, frame) in enumerate(key_moments(demo.truth).items()):
         for column, name in enumerate(columns):
             _draw_pair(figure, grid, demo, row, column, name, frame, f"{moment}, {demo.times_ms[frame]:.0f} ms")
     _draw_profiles(figure, grid[4, :].subgridspec(1, len(columns)), demo, columns)
+    below = grid[5, :].subgridspec(1, 2 if show_latency else 1)
+    _draw_psnr(figure.add_subplot(below[0, 0]), demo)
     if show_latency:
-        _draw_latency(figure.add_subplot(grid[5, :]), demo)
+        _draw_latency(figure.add_subplot(below[0, 1]), demo)
     try:
         figure.savefig(path, dpi=110)
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error})", advice="choose another folder or free space") from error
 
 
-def _moments(truth: np.ndarray) -> dict[str, int]:
-    """The frames of the largest and the smallest amount of bright blood: end-diastole and end-systole.
+def key_moments(truth: np.ndarray) -> dict[str, int]:
+    """The frames of the least bright blood, end-systole, and of the largest change from neighbour to neighbour.
 
-    Of all but the first quarter: a live series takes a few frames to settle, which the table shows well enough.
+    Of all but the first quarter: a live series takes a few frames to settle, which its PSNR shows well enough.
     """
     first = len(truth) // 4
-    blood = (truth[moving_box(truth)][first:] > 0.65 * truth.max()).sum(axis=(1, 2))
-    return {"diastole": first + int(blood.argmax()), "systole": first + int(blood.argmin())}
+    moving = truth[moving_box(truth)]
+    blood = (moving > 0.65 * truth.max()).sum(axis=(1, 2))[first:]
+    change = np.abs(np.gradient(moving, axis=0)).sum(axis=(1, 2))[first:] if len(truth) > 1 else blood
+    return {"systole": first + int(blood.argmin()), "fastest motion": first + int(change.argmax())}
 
 
 def _draw_pair(figure: Any, grid: Any, demo: Demo, row: int, column: int, name: str, frame: int, moment: str) -> None:
@@ -204,10 +211,23 @@ def _draw_profiles(figure: Any, grid: Any, demo: Demo, columns: list[str]) -> No
             profile, cmap="gray", vmin=0, vmax=demo.truth.max(), aspect="auto", extent=extent, interpolation="nearest"
         )
         axes.set_xlabel("t / s", fontsize=9)
+        axes.locator_params(axis="x", nbins=4)
         axes.tick_params(labelsize=8)
         axes.set_yticks([])
         if column == 0:
             axes.set_ylabel("x-t profile", fontsize=10)
+
+
+def _draw_psnr(axes: Any, demo: Demo) -> None:
+    for name, numbers in demo.scores.items():
+        axes.plot(numbers.psnr, label=name, linewidth=1.5)
+    axes.set_xlabel("frame", fontsize=9)
+    axes.set_ylabel("PSNR / dB", fontsize=10)
+    axes.tick_params(labelsize=8)
+    axes.legend(fontsize=8, loc="upper center", ncols=len(demo.scores))
+    axes.margins(x=0.02)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
 
 
 def _draw_latency(axes: Any, demo: Demo) -> None:
@@ -219,7 +239,7 @@ def _draw_latency(axes: Any, demo: Demo) -> None:
         np.median(known), color="black", linestyle="--", linewidth=1, label=f"median, {np.median(known):.0f} ms"
     )
     axes.set_xlim(-0.6, len(frames) - 0.4)
-    axes.set_ylim(0, 1.25 * max(float(known.max()), demo.frame_ms))
+    axes.set_ylim(0, 1.35 * max(float(known.max()), demo.frame_ms))
     axes.set_xlabel("frame", fontsize=9)
     axes.set_ylabel("latency / ms", fontsize=10)
     axes.tick_params(labelsize=8)

@@ -11,6 +11,7 @@ from typing import get_type_hints
 import ismrmrd
 import numpy as np
 import pytest
+from PIL import Image
 import typer
 from typer.testing import CliRunner
 
@@ -268,6 +269,14 @@ def test_export_writes_what_is_asked_for(tmp_path: Path) -> None:
     assert result.stdout == f"{gif}\n{png}\n"
     assert gif.read_bytes().startswith(b"GIF8")
     assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_contact_sheet_is_large_enough_to_be_read(tmp_path: Path) -> None:
+    """Without --zoom its tiles are near 192 pixels wide, not the image's own few."""
+    result = run(app, ["export", str(images(tmp_path / "out.h5")), "--png", str(tmp_path / "a.png")])
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert sheet.size[1] > 150
 
 
 def test_export_needs_a_file_to_write(tmp_path: Path) -> None:

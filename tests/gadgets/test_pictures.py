@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
-from inr_gadgets.demo_figure import load_demo, write_demo_figure, write_demo_gif
+from inr_gadgets.demo_figure import key_moments, load_demo, write_demo_figure, write_demo_gif
 from inr_gadgets.image_file import ImageWriter
 from inr_gadgets.pictures import Movie, load_movie, write_contact_sheet, write_gif, write_mp4
 
@@ -95,6 +95,16 @@ def test_slices_are_panels_of_their_own(tmp_path: Path) -> None:
     movie = load_movie(tmp_path / "out.h5")
     assert list(movie.panels) == ["live slice 0 set 0 contrast 0", "live slice 1 set 0 contrast 0"]
     np.testing.assert_allclose(movie.panels["live slice 1 set 0 contrast 0"], 2 * disc(), rtol=1e-6)
+
+
+def test_fewer_greys_are_a_smaller_gif(tmp_path: Path) -> None:
+    movie = Movie({"noise": np.random.default_rng(0).random((4, 24, 24))}, 40)
+    for greys in (256, 4):
+        write_gif(tmp_path / f"{greys}.gif", movie, white=1, zoom=1, greys=greys)
+    frames, _ = gif_frames(tmp_path / "4.gif")
+    assert set(np.unique(frames[0])) == {0, 85, 170, 255}
+    np.testing.assert_allclose(frames[0][LABEL:], 255 * movie.panels["noise"][0], atol=43)
+    assert (tmp_path / "4.gif").stat().st_size < (tmp_path / "256.gif").stat().st_size / 2
 
 
 def test_another_series_is_shown_if_there_is_no_other(tmp_path: Path) -> None:
@@ -189,6 +199,8 @@ def test_refuses(tmp_path: Path) -> None:
         Movie({"a": disc(0)}, 40)
     with pytest.raises(ParameterError, match=r"a frame of 0 ms; expected more than 0 ms"):
         Movie({"a": disc()}, 0)
+    with pytest.raises(ParameterError, match=r"a GIF of 1 grey levels; expected 2 to 256"):
+        write_gif(tmp_path / "a.gif", Movie({"a": disc()}, 40), greys=1)
     with pytest.raises(DataError, match=r"a.gif cannot be written; expected a folder that exists; make it first"):
         write_gif(tmp_path / "no" / "a.gif", Movie({"a": disc()}, 40))
     with pytest.raises(DataError, match=r"a.png cannot be written \(.*Is a directory"):
@@ -251,6 +263,14 @@ def test_demo(tmp_path: Path, demo_files: tuple[Path, Path]) -> None:
     assert (width, height) == (4 * 2.75 * 110, pytest.approx(13.6 * 110, abs=1))
 
 
+def test_key_moments() -> None:
+    radius = np.array([5, 3, 5, 5, 5, 4.6, 4, 4, 4.9, 5.5, 6, 6])
+    y, x = np.mgrid[-12:12, -12:12]
+    truth = (np.hypot(y, x)[None] < radius[:, None, None]).astype(np.float64)
+    # Neither the smallest heart nor the fastest change of the first quarter.
+    assert key_moments(truth) == {"systole": 6, "fastest motion": 8}
+
+
 def test_demo_without_refinement_or_latency(tmp_path: Path, demo_files: tuple[Path, Path]) -> None:
     with ImageWriter(tmp_path / "live.h5") as writer:
         for i, image in enumerate(disc(8)):
@@ -262,7 +282,11 @@ def test_demo_without_refinement_or_latency(tmp_path: Path, demo_files: tuple[Pa
     assert list(demo.panels) == ["live"]
     assert np.isnan(demo.latency_ms).all()
     write_demo_figure(tmp_path / "demo.png", demo)
-    assert len(png(tmp_path / "demo.png")) < 13 * 110
+    figure = png(tmp_path / "demo.png")
+    assert figure.shape[1] == 2 * 2.75 * 110
+    # No latency: the PSNR has the whole width, so its lower frame goes through where the gap would be.
+    lines = (figure[-int(0.1 * len(figure)) :, :, :3] == 0).all(axis=2)
+    assert lines[:, 275:330].all(axis=1).any()
 
 
 def test_demo_refuses(tmp_path: Path, demo_files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,5 +123,5 @@ def export(
         pictures.write_mp4(mp4, movie, zoom=zoom, smooth=smooth)
         print(mp4)
     if png is not None:
-        pictures.write_contact_sheet(png, movie, zoom=zoom or 1.0)
+        pictures.write_contact_sheet(png, movie, zoom=zoom)
         print(png)
