@@ -11,8 +11,8 @@ from typing import get_type_hints
 import ismrmrd
 import numpy as np
 import pytest
-from PIL import Image
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from inr_core.errors import DataError, ParameterError
