@@ -74,14 +74,13 @@ class Adam:
         beta1, beta2 = self.betas
         decay = beta1 / beta2**0.5
         for weights, rows in touched:
-            last = weights.last_step[rows]
-            missed = (self.steps - last).reshape(-1, *[1] * (weights.value.ndim - 1))
+            missed = (self.steps - weights.last_step[rows]).reshape(-1, *[1] * (weights.value.ndim - 1))
             weights.last_step[rows] = self.steps
             if self.steps == 0 or not bool((missed > 0).any()):
                 continue
             # sum over the missed steps of (beta1 / sqrt(beta2))^j; the bias corrections are those of the present.
-            travel = decay * (1 - decay**missed) / (1 - decay) * (last > 0).reshape(missed.shape)
-            travel *= self._rate / (1 - beta1**self.steps)
+            # Rows that never had a step have no momentum, and stay.
+            travel = decay * (1 - decay**missed) / (1 - decay) * (self._rate / (1 - beta1**self.steps))
             root = (weights.moment2[rows] / (1 - beta2**self.steps)).sqrt_().add_(self.epsilon)
             weights.value[rows] -= travel * weights.moment1[rows] / root
             weights.moment1[rows] *= beta1**missed

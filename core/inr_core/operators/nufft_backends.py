@@ -87,14 +87,14 @@ class FinufftBackend:
         import finufft
 
         ky, kx = _radians(points)
-        values = np.ascontiguousarray(coefficients.detach().numpy())
+        values = np.ascontiguousarray(coefficients.detach().resolve_conj().numpy())
         return torch.from_numpy(finufft.nufft2d1(ky, kx, values, shape, isign=1, **self._options))
 
     def type2(self, points: Tensor, images: Tensor) -> Tensor:
         import finufft
 
         ky, kx = _radians(points)
-        values = np.ascontiguousarray(images.detach().numpy())
+        values = np.ascontiguousarray(images.detach().resolve_conj().numpy())
         return torch.from_numpy(finufft.nufft2d2(ky, kx, values, isign=-1, **self._options))
 
 
@@ -108,7 +108,7 @@ class CuFinufftBackend:
         import cufinufft
 
         kx, ky = (2 * math.pi * points.detach()).unbind(-1)
-        c = coefficients.detach().contiguous()
+        c = coefficients.detach().resolve_conj().contiguous()
         out = torch.empty((c.shape[0], *shape), dtype=c.dtype, device=c.device)
         cufinufft.nufft2d1(ky.contiguous(), kx.contiguous(), c, out=out, eps=self.tolerance, isign=1)
         return out
@@ -117,7 +117,7 @@ class CuFinufftBackend:
         import cufinufft
 
         kx, ky = (2 * math.pi * points.detach()).unbind(-1)
-        x = images.detach().contiguous()
+        x = images.detach().resolve_conj().contiguous()
         out = torch.empty((x.shape[0], points.shape[0]), dtype=x.dtype, device=x.device)
         cufinufft.nufft2d2(ky.contiguous(), kx.contiguous(), x, out=out, eps=self.tolerance, isign=-1)
         return out

@@ -146,3 +146,11 @@ def test_backends_are_refused_by_name() -> None:
             MissingDependencyError, match=r"cufinufft is not installed; pip install 'inr-recon\[cuda\]'"
         ):
             make_backend("cufinufft", cuda, torch.float32)
+
+
+@pytest.mark.parametrize("backend", ["finufft", "torchkbnufft"])
+def test_lazily_conjugated_tensors_are_what_they_say(backend: str) -> None:
+    operator = Nufft(trajectory(), (15, 22), backend)
+    x, y = rand(FRAMES, COILS, 15, 22), rand(FRAMES, COILS, SPOKES, SAMPLES)
+    torch.testing.assert_close(operator.forward(x.conj()), operator.forward(x.conj().resolve_conj()))
+    torch.testing.assert_close(operator.adjoint(y.conj()), operator.adjoint(y.conj().resolve_conj()))

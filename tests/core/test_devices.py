@@ -1,0 +1,66 @@
+"""The choice of a device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from inr_core.devices import choose_device, cuda_problem, device_name, peak_memory_mib
+from inr_core.errors import ParameterError
+
+without_cuda = pytest.mark.skipif(cuda_problem() is None, reason="CUDA works here")
+
+
+def test_the_cpu_is_there_and_has_a_name() -> None:
+    device = choose_device("cpu")
+    assert device == torch.device("cpu")
+    assert device_name(device).startswith("CPU ")
+    assert f"{torch.get_num_threads()} threads" in device_name(device)
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"^device 'tpu'; expected one of auto, cpu, cuda$"):
+        choose_device("tpu")
+
+
+@without_cuda
+def test_cuda_by_name_needs_cuda() -> None:
+    with pytest.raises(ParameterError) as caught:
+        choose_device("cuda")
+    line = f"device 'cuda', but {cuda_problem()}; expected a working CUDA device; use recon.device=cpu or auto"
+    assert str(caught.value) == line
+
+
+@without_cuda
+def test_auto_is_the_cpu_without_cuda() -> None:
+    assert choose_device("auto") == torch.device("cpu")
+
+
+def test_a_device_that_is_seen_but_does_not_compute_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no kernel image\nis available")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", broken)
+    assert cuda_problem() == "a test computation failed: no kernel image is available"
+    assert choose_device("auto") == torch.device("cpu")
+    with pytest.raises(ParameterError, match="device 'cuda', but a test computation failed: no kernel image is"):
+        choose_device("cuda")
+
+
+def test_peak_memory_follows_what_is_held() -> None:
+    before = peak_memory_mib(torch.device("cpu"))
+    held = torch.ones(int((before + 64) * 2**18))  # more than everything so far
+    assert peak_memory_mib(torch.device("cpu")) > before + 32
+    del held
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(cuda_problem() is not None, reason=f"no CUDA: {cuda_problem()}")
+def test_auto_is_cuda_where_it_works() -> None:
+    device = choose_device("auto")
+    assert device.type == choose_device("cuda").type == "cuda"
+    assert device_name(device) == torch.cuda.get_device_name()
+    held = torch.ones(2**20, device=device)
+    assert peak_memory_mib(device) >= 4
+    del held
