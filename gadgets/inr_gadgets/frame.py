@@ -16,17 +16,18 @@ FRAME_INDEX_SLOT, GROUP_INDEX_SLOT = 7, 6
 class Frame(ReconData):  # type: ignore[misc]
     """The readouts of one frame of one slice, as ReconData with one bit.
 
-    Layout of the bit's buffer, Gadgetron's own: ``data`` (samples, spokes, 1, coils, 1, 1, 1) complex64, ``trajectory``
-    (2, samples, spokes, 1, 1, 1, 1) float32 = (kx, ky) in cycles per pixel of the reconstructed matrix, from -0.5 to 0.5,
-    ``headers`` (spokes, 1, 1, 1, 1) acquisition headers in the order of acquisition.
+    Layout of the bit's buffer, Gadgetron's own: ``data`` (samples, spokes, 1, coils, 1, 1, 1) complex64,
+    ``trajectory`` (2, samples, spokes, 1, 1, 1, 1) float32 = (kx, ky) in cycles per pixel of the reconstructed matrix,
+    from -0.5 to 0.5, ``headers`` (spokes, 1, 1, 1, 1) acquisition headers in the order of acquisition.
 
-    The k-space convention is  y(k) = 1/sqrt(nx ny) * sum_r x(r) exp(-2 pi i (kx x + ky y)), x and y in pixels from pixel n // 2.
+    The k-space convention is  y(k) = 1/sqrt(nx ny) * sum_r x(r) exp(-2 pi i (kx x + ky y)), x and y in pixels from
+    pixel n // 2.
 
     Attributes
     ----------
     arrived : float
-        ``time.monotonic()`` at which the frame's last readout had been read. It does not travel over the wire: a frame that
-        comes from another process arrives when it is read here.
+        ``time.monotonic()`` at which the frame's last readout had been read. It does not travel over the wire: a
+        frame that comes from another process arrives when it is read here.
     """
 
     def __init__(self, bits: Sequence[ReconBit], arrived: float | None = None) -> None:
@@ -52,18 +53,21 @@ class Frame(ReconData):  # type: ignore[misc]
         ----------
         kspace : (coils, spokes, samples) complex64
         traj : (spokes, samples, 2) float32, (kx, ky) in cycles per pixel
-        headers : ``spokes`` of ismrmrd.AcquisitionHeader 
+        headers : ``spokes`` of ismrmrd.AcquisitionHeader
         matrix, fov_mm
             (x, y) pixels and (x, y, z) mm of the reconstructed image.
         index
             The frame's number within its group, from 0.
         group
-            Number of the (encoding space, slice, set, contrast, ..) the frame belongs to, from 0 in order of appearance.
+            Number of the (encoding space, slice, set, contrast, ..) the frame belongs to, from 0 in order of
+            appearance.
         arrived
             See the class; None for now.
         """
         n_coils, n_spokes, n_samples = kspace.shape
-        data = np.asarray(kspace, dtype=np.complex64).transpose(2, 1, 0).reshape(n_samples, n_spokes, 1, n_coils, 1, 1, 1)
+        data = (
+            np.asarray(kspace, dtype=np.complex64).transpose(2, 1, 0).reshape(n_samples, n_spokes, 1, n_coils, 1, 1, 1)
+        )
         trajectory = np.asarray(traj, dtype=np.float32).transpose(2, 1, 0).reshape(2, n_samples, n_spokes, 1, 1, 1, 1)
         stamped = np.empty((n_spokes, 1, 1, 1, 1), dtype=object)
         for i, header in enumerate(headers):

