@@ -94,7 +94,7 @@ class Reply:
 
     @property
     def texts(self) -> list[str]:
-        return [item.text for item in self.items if hasattr(item, "text")]
+        return [item.text.removesuffix("\n") for item in self.items if hasattr(item, "text")]
 
     @property
     def images(self) -> list[ismrmrd.Image]:

@@ -151,6 +151,19 @@ class Chain:
                         closing.callback(source.close)
 
 
+def check_parameters(settings: Mapping[str, object], table: GadgetTable = GADGETS) -> None:
+    """Check parameters before there is a scan, a header or a configuration.
+
+    Raises
+    ------
+    ParameterError
+        For a name that no gadget of the table has, or a bad value.
+    """
+    classes = {target: gadget_class(target, table) for target in table}
+    for target, values in place_parameters(settings, classes).items():
+        parse(classes[target].parameter_type, values, target)
+
+
 def place_parameters(
     settings: Mapping[str, object], classes: Mapping[str, type[Gadget]]
 ) -> dict[str, dict[str, object]]:

@@ -20,7 +20,8 @@ from inr_core.errors import InrError, ProtocolError
 from inr_gadgets.configs import read_config
 from inr_gadgets.connection import Connection
 from inr_gadgets.header import parse_header
-from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Response, Text, operator_line
+from inr_gadgets.lines import operator_line
+from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Response, Text
 from inr_gadgets.pace import Pace, is_readout
 
 logger = logging.getLogger(__name__)

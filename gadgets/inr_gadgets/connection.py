@@ -227,8 +227,8 @@ class Connection:
         self._socket.write(item.pack() if isinstance(item, Message) else serialise(item))
 
     def send_text(self, text: str) -> None:
-        """Send a line for the operator."""
-        self.send(Text(text))
+        """Send a line for the operator; it ends with a line feed, as Gadgetron's client adds none when it prints."""
+        self.send(Text(f"{text}\n"))
 
     def interrupt(self) -> None:
         """Make reading, in whatever thread, raise StreamInterruptedError from now on; sending goes on as before."""

@@ -17,7 +17,8 @@ from inr_gadgets.chain import GADGETS, ChainConfig, GadgetConfig, GadgetTable
 from inr_gadgets.configs import read_properties
 from inr_gadgets.connection import Connection, PeerGoneError, StreamInterruptedError, take_over
 from inr_gadgets.header import parse_header
-from inr_gadgets.messages import Error, decode, operator_line
+from inr_gadgets.lines import operator_line
+from inr_gadgets.messages import Error, decode
 
 logger = logging.getLogger(__name__)
 

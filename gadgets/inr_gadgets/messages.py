@@ -11,7 +11,6 @@ from gadgetron.external import constants
 from inr_core.errors import ProtocolError
 
 NAME_BYTES = 1024  # of a CONFIG_FILE message, NUL-padded
-_LONGEST_LINE = 2000  # characters: names that came over the wire are part of our lines, and may be long
 
 
 class MessageId(IntEnum):
@@ -123,22 +122,6 @@ class Error:
 
 
 Message = ConfigFile | ConfigText | Header | Close | Text | Query | Response | Error
-
-
-def operator_line(level: str, text: str) -> str:
-    """Return the one line that the operator of the scanner reads.
-
-    Parameters
-    ----------
-    level
-        ``"ERROR"``, ``"WARNING"``, or empty for a plain line. The only place where a level becomes a prefix.
-    text
-        What to say; line breaks and characters that a console would obey become spaces.
-    """
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if len(line) > _LONGEST_LINE:
-        line = line[:_LONGEST_LINE] + " ..."
-    return f"{level}: {line}" if level else line
 
 
 def decode(raw: bytes | bytearray, what: str) -> str:

@@ -24,6 +24,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 from inr_core.errors import ConfigError
+from inr_gadgets.lines import operator_line
 
 if TYPE_CHECKING:
     from inr_gadgets.chain import GadgetTable
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STOP_S = 30.0  # for sessions to send what they have; after that they are cut
+_ACCEPT_S = 5.0  # for the accepting thread to end
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # s, s, times: a cable that was pulled
 
 
 def warm_up() -> None:
@@ -64,6 +67,7 @@ class Server:
         overrides: Mapping[str, object] | None = None,
         table: GadgetTable | None = None,
         warm: Callable[[], None] | None = warm_up,
+        most_scans: int = 16,
     ) -> None:
         """Bind and listen.
 
@@ -79,15 +83,23 @@ class Server:
             The gadgets that a configuration may name; None for this package's.
         warm
             Called in the background as soon as the server accepts; None for nothing.
+        most_scans
+            How many are reconstructed at once. One more is refused, lest all of them run out of memory together; who
+            only connects, or asks something, does not count.
 
         Raises
         ------
         ConfigError
             When the address cannot be had or the folder cannot be made.
+        ParameterError
+            When an override is of no gadget, or its value is bad.
         """
-        self._save = _folder(save)
         self._overrides = dict(overrides or {})
+        if self._overrides:
+            _check(self._overrides, table)
+        self._save = _folder(save)
         self._table, self._warm = table, warm
+        self._slots = threading.Semaphore(most_scans)
         self._lock = threading.Lock()
         self._clients: set[_Client] = set()
         self._ending: str | None = None
@@ -133,7 +145,7 @@ class Server:
                 return
             self._ending = reason
         self._wake.close()
-        _join(self._threads[:1], 5.0)  # the accepting one: nobody comes after this
+        _join(self._threads[:1], _ACCEPT_S)  # the accepting one: nobody comes after this
         with self._lock:
             clients = list(self._clients)
         for client in clients:
@@ -158,10 +170,15 @@ class Server:
         for sock, address in self._connections():
             client = _Client(sock, f"{address[0]}:{address[1]}")
             client.thread = threading.Thread(target=self._serve, args=(client,), name=client.peer, daemon=True)
-            with self._lock:
-                self._clients.add(client)
             logger.info("%s: connected", client.peer)
-            client.thread.start()
+            try:
+                with self._lock:  # whoever finds a client in the set can join its thread
+                    client.thread.start()
+                    self._clients.add(client)
+            except RuntimeError as error:
+                logger.error("%s: refused (%s)", client.peer, error)
+                _refuse(sock, f"this server has no thread left for another client ({error})", listen_s=0.0)
+                sock.close()
 
     def _connections(self) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
         poll = select.poll()
@@ -195,12 +212,15 @@ class Server:
             # Only now: the import costs half a second, in which the next client is accepted already.
             from inr_gadgets.session import Session, SessionSettings
         except Exception as error:
-            _refuse(client.sock, f"ERROR: the server is not fit to work: {error}; its log has the details")
+            _refuse(client.sock, f"the server is not fit to work: {error}; its log has the details")
             raise
-        settings = SessionSettings(overrides=self._overrides, save=self._save)
+        settings = SessionSettings(overrides=self._overrides, save=self._save, slots=self._slots)
         if self._table is not None:
             settings = dataclasses.replace(settings, table=self._table)
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option, value in _KEEPALIVE.items():
+            if hasattr(socket, option):  # Linux has all of them
+                client.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         session = Session(client.sock, client.peer, settings)
         with self._lock:
             client.session, ending = session, self._ending
@@ -221,26 +241,60 @@ def serve(
 
     Called in the main thread. The parameters are those of :class:`Server`.
     """
-    over = threading.Event()
-    received: list[str] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(signal.Signals(number).name)
-        over.set()
-        if len(received) > 1:
-            raise KeyboardInterrupt
-
     server = Server(host, port, save=save, overrides=overrides, warm=warm)
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _Signals() as signals:
         server.start()
         logger.info("listening on %s port %d", server.host, server.port)
-        over.wait()
-        logger.info("%s: no more clients; the scans that run send what they have", received[0])
-        server.stop(f"the server was told to stop ({received[0]})")
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        name = signals.wait()
+        logger.info("%s: no more clients; the scans that run send what they have", name)
+        server.stop(f"the server was told to stop ({name})")
+
+
+class _Signals:
+    """Waits for SIGINT or SIGTERM, in the main thread; the second one raises KeyboardInterrupt.
+
+    A handler runs when the main thread comes to it: one that waits for a lock does not come to it when the signal was
+    taken by another thread, or in the moment before the wait. What the interpreter writes to a socket is not missed.
+    """
+
+    _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._handlers = {number: signal.signal(number, self._note) for number in self._NUMBERS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._reader.close()
+        self._writer.close()
+
+    def wait(self) -> str:
+        """Return the name of the first signal."""
+        while (number := self._reader.recv(1)[0]) not in self._NUMBERS:
+            pass
+        return signal.Signals(number).name
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count > 1:
+            raise KeyboardInterrupt
+
+
+def _check(overrides: Mapping[str, object], table: GadgetTable | None) -> None:
+    # Half a second of imports (not torch) is worth it, for who sets something; the start without that stays light.
+    from inr_gadgets.chain import GADGETS, check_parameters
+
+    check_parameters(overrides, GADGETS if table is None else table)
 
 
 def _warm_up(warm: Callable[[], None]) -> None:
@@ -254,15 +308,15 @@ def _warm_up(warm: Callable[[], None]) -> None:
         logger.info("warm after %.1f s", time.monotonic() - began)
 
 
-def _refuse(sock: socket.socket, line: str) -> None:
+def _refuse(sock: socket.socket, line: str, listen_s: float = _STOP_S) -> None:
     """Send TEXT (5) and CLOSE (4) without the modules that would not be imported."""
-    text = " ".join(line.split()).encode()
+    text = f"{operator_line('ERROR', line)}\n".encode()
     with contextlib.suppress(OSError):
         sock.sendall(struct.pack("<HI", 5, len(text)) + text + struct.pack("<H", 4))
         sock.shutdown(socket.SHUT_WR)
         sock.settimeout(1.0)
-        end = time.monotonic() + _STOP_S
-        while sock.recv(1 << 16) and time.monotonic() < end:
+        end = time.monotonic() + listen_s
+        while time.monotonic() < end and sock.recv(1 << 16):
             pass  # closed earlier, it would be reset and the line lost
 
 

@@ -19,7 +19,9 @@ import ismrmrd
 from inr_core.errors import DataError, InrError, ProtocolError
 from inr_gadgets.chain import GADGETS, Chain, GadgetTable
 from inr_gadgets.connection import Connection, PeerGoneError, StreamInterruptedError
-from inr_gadgets.messages import Close, ConfigFile, Message, Query, Response, Text, operator_line
+from inr_gadgets.lines import Level, operator_line
+from inr_gadgets.messages import Close, ConfigFile, Message, Query, Response, Text
+from inr_gadgets.peer_watch import PeerWatch
 from inr_gadgets.request import Request, is_json
 
 logger = logging.getLogger(__name__)
@@ -39,18 +41,25 @@ class SessionSettings:
         A folder for the incoming scans; None keeps none.
     table
         The gadgets that a configuration may name.
+    slots
+        One is taken by every scan while it is reconstructed; without a free one it is refused.
     """
 
     overrides: Mapping[str, object] = field(default_factory=dict)
     save: Path | None = None
     table: GadgetTable = field(default_factory=lambda: GADGETS)
+    slots: threading.Semaphore = field(default_factory=threading.Semaphore)
+
+
+class BusyError(InrError):
+    """As many scans as the server takes are being reconstructed already."""
 
 
 class Session:
     """Serves one client, in the thread that calls :meth:`run`."""
 
     def __init__(self, sock: socket.socket, peer: str, settings: SessionSettings) -> None:
-        self._connection = Connection(sock)
+        self._sock, self._connection = sock, Connection(sock)
         self._peer, self._settings = peer, settings
         self._chain: Chain | None = None
         self._ending: str | None = None
@@ -103,11 +112,12 @@ class Session:
             request.chain_config(self._settings.table)  # a wrong name is the better message
             raise _no_acquisitions()
         config = request.chain_config(self._settings.table)
-        self._chain = config.build(request.header, self._settings.overrides, request.settings())
-        self._chain.announce = lambda line: self._say("", line)
-        if self._ending:  # end() came while there was no chain to stop
-            self._chain.stop()
-        self._reconstruct(self._chain, first, request)
+        with _slot(self._settings.slots):
+            self._chain = config.build(request.header, self._settings.overrides, request.settings())
+            self._chain.announce = lambda line: self._say("", line)
+            if self._ending:  # end() came while there was no chain to stop
+                self._chain.stop()
+            self._reconstruct(self._chain, first, request)
 
     def _prepare(self, request: Request) -> Any:
         """Fill the request in; return the first item of data, or CLOSE."""
@@ -122,7 +132,10 @@ class Session:
                 return message
 
     def _reconstruct(self, chain: Chain, first: Any, request: Request) -> None:
-        with contextlib.closing(chain.run(self._scan(first, request), self._connection.interrupt)) as images:
+        with contextlib.ExitStack() as ending:
+            watch = ending.enter_context(PeerWatch(self._sock, self._probe, self._left))
+            scan = self._scan(first, request, watch.begin)
+            images = ending.enter_context(contextlib.closing(chain.run(scan, self._connection.interrupt)))
             for item in images:
                 # Waveforms and whatever else passes through the chain end here: a client aborts on it.
                 if isinstance(item, ismrmrd.Image):
@@ -133,7 +146,7 @@ class Session:
         elif not self._acquisitions:
             raise _no_acquisitions()
 
-    def _scan(self, first: Any, request: Request) -> Iterator[Any]:
+    def _scan(self, first: Any, request: Request, at_close: Callable[[], None]) -> Iterator[Any]:
         """Yield the scan up to CLOSE, or until the server ends it. Runs in the reader's thread."""
         keeper = _Keeper(self._settings.save, request.header_xml, lambda line: self._say("WARNING", line))
         with contextlib.closing(keeper):
@@ -147,6 +160,7 @@ class Session:
                     message = self._connection.read()
                 except StreamInterruptedError:
                     return  # the server ends, and the gadgets send what they have; or nobody listens any more
+        at_close()
 
     def _answer(self, message: Any) -> bool:
         """Deal with a message that is no data, at any time after the first; False when it is data.
@@ -170,7 +184,16 @@ class Session:
             return False
         return True
 
-    def _say(self, level: str, text: str) -> None:
+    def _probe(self) -> None:
+        self._say("", "all readouts have come and are being worked on")
+
+    def _left(self) -> None:
+        """Stop the work, as the client is gone; called by the watch."""
+        logger.warning("%s: left before the end of the reconstruction, which is stopped", self._peer)
+        if self._chain is not None:
+            self._chain.stop()
+
+    def _say(self, level: Level, text: str) -> None:
         """Log a line and send it to the operator, if the client still listens."""
         line = operator_line(level, text)
         logger.log(logging.ERROR if level == "ERROR" else logging.INFO, "%s: %s", self._peer, line)
@@ -217,6 +240,20 @@ class _Keeper:
             self._writer = None
             logger.exception("the scan is not kept")
             self._announce(f"the scan is not kept on the server: {error}")
+
+
+@contextlib.contextmanager
+def _slot(slots: threading.Semaphore) -> Iterator[None]:
+    if not slots.acquire(blocking=False):
+        raise BusyError(
+            "one scan too many: this server is reconstructing as many as it takes at once",
+            "one of them to end first",
+            "send the scan again later",
+        )
+    try:
+        yield
+    finally:
+        slots.release()
 
 
 def _no_acquisitions() -> DataError:

@@ -9,7 +9,7 @@ import pytest
 
 import wire
 from inr_core.errors import ConfigError, DataError, ParameterError
-from inr_gadgets.chain import Chain, ChainConfig, gadget_class, place_parameters
+from inr_gadgets.chain import GADGETS, Chain, ChainConfig, check_parameters, gadget_class, place_parameters
 from inr_gadgets.configs import parse_config
 from inr_gadgets.gadget import Gadget
 
@@ -184,3 +184,19 @@ def test_gadgets_that_need_no_thread_get_none() -> None:
             yield from super().process(items)
 
     assert len(list(Chain([Look(None)]).run(readouts(4)))) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"recon.refine_pases": "3"},
+            r"parameter 'recon.refine_pases' is of no gadget here; expected one of .*recon\.",
+        ),
+        ({"recon.refine_passes": "many"}, "recon.refine_passes = 'many'; expected a number"),
+    ],
+)
+def test_parameters_are_checked_before_there_is_a_scan(settings: dict[str, str], line: str) -> None:
+    check_parameters({"recon.refine_passes": "3", "buffer.spokes_per_frame": "13"}, GADGETS)
+    with pytest.raises(ParameterError, match=line):
+        check_parameters(settings, GADGETS)

@@ -190,7 +190,7 @@ def test_an_interrupt_wakes_the_reader_and_sending_goes_on(pair) -> None:
     with pytest.raises(StreamInterruptedError):
         ours.read()
     ours.send_text("still here")
-    assert theirs.read() == Text("still here")
+    assert theirs.read() == Text("still here\n")
 
 
 def test_a_pause_in_the_middle_of_a_message_is_no_error(pair) -> None:
@@ -224,7 +224,7 @@ def test_threads_do_not_mix_their_messages(pair) -> None:
     for thread in threads:
         thread.join()
     texts = [one.text for one in got if isinstance(one, Text)]
-    assert sorted(texts) == sorted(name * 50 for name in "abc" for _ in range(50))
+    assert sorted(texts) == sorted(name * 50 + "\n" for name in "abc" for _ in range(50))
 
 
 def test_finish_does_not_reset_a_peer_that_still_sends() -> None:
@@ -240,7 +240,7 @@ def test_finish_does_not_reset_a_peer_that_still_sends() -> None:
             client.sendall(bytes(10_000))
             time.sleep(0.005)
         theirs = Connection(client)
-        assert [one.text for one in theirs] == ["too bad"]
+        assert [one.text for one in theirs] == ["too bad\n"]
         client.shutdown(socket.SHUT_WR)
         finisher.join(5)
         assert not finisher.is_alive()

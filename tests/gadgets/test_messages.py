@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from inr_core.errors import ProtocolError
+from inr_gadgets.lines import operator_line
 from inr_gadgets.messages import (
     Close,
     ConfigFile,
@@ -16,7 +17,6 @@ from inr_gadgets.messages import (
     Response,
     Text,
     decode,
-    operator_line,
 )
 
 

@@ -17,7 +17,7 @@ import ismrmrd
 import pytest
 
 import wire
-from inr_core.errors import ConfigError
+from inr_core.errors import ConfigError, ParameterError
 from inr_gadgets.connection import Connection
 from inr_gadgets.messages import ConfigText, Text
 from inr_gadgets.server import Server
@@ -44,7 +44,7 @@ def test_scans_at_once(server: Server) -> None:
     for sock in socks:
         sock.sendall(b"".join(GOOD[:6]))
     for sock in socks:
-        assert Connection(sock).read() == Text("image 1 of 8 coils")
+        assert Connection(sock).read() == Text("image 1 of 8 coils\n")
     for sock in reversed(socks):
         with sock:
             sock.sendall(b"".join(GOOD[6:]))
@@ -70,11 +70,11 @@ def test_the_warm_up_runs_behind_and_may_fail(caplog: pytest.LogCaptureFixture) 
 def test_ending_in_the_middle_of_a_scan(server: Server, client: socket.socket) -> None:
     client.sendall(b"".join(GOOD[:5]))  # one image and half of the next
     ours = Connection(client)
-    assert ours.read() == Text("image 1 of 8 coils")
+    assert ours.read() == Text("image 1 of 8 coils\n")
     threading.Thread(target=server.stop, args=("the server was told to stop (SIGTERM)",)).start()
     rest = list(ours)
     assert [item.image_index for item in rest if isinstance(item, ismrmrd.Image)] == [1]
-    assert rest[-1].text == "ERROR: the server was told to stop (SIGTERM); sent are the 1 images made so far"
+    assert rest[-1].text == "ERROR: the server was told to stop (SIGTERM); sent are the 1 images made so far\n"
 
 
 def test_ending_while_a_gadget_works_after_the_scan(server: Server, client: socket.socket) -> None:
@@ -85,7 +85,7 @@ def test_ending_while_a_gadget_works_after_the_scan(server: Server, client: sock
     threading.Thread(target=server.stop, args=("over",)).start()
     last, line = list(ours)
     assert last.image_index == 100  # the gadget sends what it has
-    assert line.text == "ERROR: over; sent are the 5 images made so far"
+    assert line.text == "ERROR: over; sent are the 5 images made so far\n"
 
 
 @pytest.mark.parametrize("sent", [0, 1, 2])
@@ -137,6 +137,81 @@ def test_an_address_that_is_none(host: str, port: int) -> None:
         ConfigError, match=f"{host}:{port} cannot be listened on .*expected a free port of this machine"
     ):
         Server(host, port)
+
+
+def test_an_override_that_no_gadget_has_is_refused_at_the_start() -> None:
+    with pytest.raises(ParameterError, match=r"parameter 'buffer.spoke' is of no gadget here; expected one of buffer"):
+        Server(port=0, table=wire.TABLE, overrides={"buffer.spoke": "3"})
+    with pytest.raises(ParameterError, match=r"buffer.spokes = '0'; expected a number of at least 1"):
+        Server(port=0, table=wire.TABLE, overrides={"buffer.spokes": "0"})
+
+
+def test_an_override_of_the_real_gadgets_is_checked_without_torch() -> None:
+    program = (
+        "import sys; from inr_gadgets.server import Server; Server(port=0, overrides={'recon.refine_passes': '3'});"
+        "print('torch' in sys.modules)"
+    )
+    with python("-c", program, stdout=subprocess.PIPE) as process:
+        assert process.communicate(timeout=30)[0] == "False\n"
+
+
+def test_one_scan_more_than_it_takes_is_refused() -> None:
+    """Who only asks is answered all the same, and the slot is free again after the scan."""
+    with Server(port=0, table=wire.TABLE, warm=None, most_scans=1) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+            sock.sendall(b"".join(GOOD[:5]))
+            assert Connection(sock).read() == Text("image 1 of 8 coils\n")
+            (line,) = wire.talk(server.port, STREAM).texts
+            assert line == (
+                "ERROR: one scan too many: this server is reconstructing as many as it takes at once; "
+                "expected one of them to end first; send the scan again later"
+            )
+            assert wire.talk(server.port, GOOD[0] + GOOD[-1]).items == []
+            sock.sendall(b"".join(GOOD[5:]))
+            assert len(wire.read_reply(sock).images) >= 2
+        assert len(wire.talk(server.port, STREAM).images) == 3
+
+
+def test_a_client_for_whom_there_is_no_thread(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as held:  # its thread is there already
+        assert wire.talk(server.port, GOOD[-1]).items == []
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        line = "this server has no thread left for another client (can't start new thread)"
+        assert wire.talk(server.port, b"").texts == [f"ERROR: {line}"]
+        assert "refused (can't start new thread)" in caplog.text
+        monkeypatch.setattr(threading.Thread, "start", start)
+        held.sendall(GOOD[-1])
+    assert len(wire.talk(server.port, STREAM).images) == 3
+
+
+def test_the_end_may_come_while_a_client_s_thread_starts(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The accepting thread is held up between making a client's thread and starting it."""
+    start, held, go = threading.Thread.start, threading.Event(), threading.Event()
+
+    def slow(thread: threading.Thread) -> None:
+        if thread.name.startswith("127.0.0.1:"):
+            held.set()
+            go.wait(10)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slow)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
+        assert held.wait(5)
+        monkeypatch.setattr("inr_gadgets.server._ACCEPT_S", 0.1)
+        ender = threading.Thread(target=server.stop, args=("over",))
+        start(ender)
+        time.sleep(0.3)
+        go.set()
+        assert wire.read_reply(sock).texts == ["ERROR: over; no scan was running"]
+        ender.join(10)
+        assert not ender.is_alive()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -193,6 +268,36 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
         finally:
             process.kill()
         assert "Traceback" not in process.stderr.read()
+
+
+def test_a_signal_that_another_thread_takes_ends_it() -> None:
+    """The main thread is not interrupted by it, and has to notice nevertheless."""
+    program = (
+        "import signal, threading, time; from inr_gadgets.server import serve\n"
+        "def take():\n"
+        "    time.sleep(0.3); signal.pthread_kill(threading.get_ident(), signal.SIGTERM); time.sleep(0.1)\n"
+        "serve(port=0, warm=take)"
+    )
+    with python("-c", program) as process:
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+        assert process.stderr.read() == ""
+
+
+def test_the_second_signal_interrupts() -> None:
+    program = (
+        "import logging, signal, sys; logging.basicConfig(level='INFO', format='%(message)s');"
+        "from inr_gadgets.server import Server, serve;"
+        "Server.stop = lambda *_: (signal.raise_signal(signal.SIGINT), sys.exit('not interrupted'));"
+        "serve(port=0, warm=None)"
+    )
+    with python("-c", program) as process:
+        next(one for one in process.stderr if "listening on" in one)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) != 0
+        assert process.stderr.read().splitlines()[-1] == "KeyboardInterrupt"
 
 
 def test_every_connection_is_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_images_flow_while_the_scan_runs(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
         sock.sendall(b"".join(GOOD[:5]))
         ours = Connection(sock)
-        assert ours.read() == Text("image 1 of 8 coils")
+        assert ours.read() == Text("image 1 of 8 coils\n")
         first = ours.read()
         assert first.image_index == 1
         assert 0 <= float(first.meta["seconds_since_arrival"]) < 5  # the readouts carry their time of arrival
@@ -371,6 +372,56 @@ def test_a_client_that_is_gone_ends_the_work(server: Server) -> None:
     before = threading.active_count()
     server.stop("over")
     assert threading.active_count() < before
+
+
+LINGER = ConfigText(wire.config_xml("buffer", "recon", recon_linger="true")).pack()
+
+
+def lingering(port: int) -> tuple[socket.socket, Connection]:
+    """Send a scan whose reconstruction goes on until it is told to stop, and read all that comes before that."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    sock.sendall(b"".join([LINGER, *GOOD[1:]]))
+    ours = Connection(sock)
+    while not (isinstance(item := ours.read(), ismrmrd.Image) and item.image_index == 99):
+        pass
+    return sock, ours
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_client_that_leaves_during_the_refinement_is_noticed(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    """It has read everything, so nothing but the watch tells: nothing more is sent to it."""
+    monkeypatch.setattr("inr_gadgets.peer_watch._PROBE_S", 0.1)
+    before = set(threading.enumerate())
+    sock, _ = lingering(server.port)
+    if how == "reset":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    assert wire.no_threads_left(before)
+    assert "left before the end of the reconstruction, which is stopped" in caplog.text
+    expect_good(server)
+
+
+def test_a_client_that_has_said_all_and_still_reads_is_served(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inr_gadgets.peer_watch._PROBE_S", 0.05)
+    sock, ours = lingering(server.port)
+    with sock:
+        sock.sendall(b"\xff" * 100)  # after CLOSE, so nobody looks at it
+        sock.shutdown(socket.SHUT_WR)
+        assert ours.read() == Text("all readouts have come and are being worked on\n")
+        time.sleep(0.2)
+        ender = threading.Thread(target=server.stop, args=("over",))
+        ender.start()
+        rest = list(ours)
+        ender.join()
+    assert [one.image_index for one in rest if isinstance(one, ismrmrd.Image)] == [100]
+
+
+def test_a_reconstruction_that_fails_after_the_scan_ends_the_watch(server: Server) -> None:
+    reply = wire.talk(server.port, b"".join([*bad_config(wire.config_xml("buffer", "recon", recon_fail_at="3"))]))
+    assert reply.texts[-1] == "ERROR: image 3 is bad; expected a good one; try again"
+    assert reply.closed
 
 
 def test_the_scan_is_kept(tmp_path: Path) -> None:
