@@ -46,7 +46,7 @@ def cine_scan(
     beat_frames: float = 16.0,
 ) -> RadialScan:
     """Scan the beating heart; ``matrix`` is (x, y), ``sigma`` the noise, a beat lasts ``beat_frames`` frames."""
-    grid = Grid(matrix, (10.0 * matrix[0], 10.0 * matrix[1]))
+    grid = Grid(matrix, (300.0, 300.0 * matrix[1] / matrix[0]))
     phantom, array = CinePhantom(), CoilArray.loops(coils, grid.fov_mm)
     traj = radial_trajectory(spoke_angles(np.arange(frames * spokes)), 2 * max(matrix))
     times = phantom.period_ms / beat_frames * (np.arange(frames * spokes) + 0.5) / spokes

@@ -1,0 +1,309 @@
+"""The methods that run while the scan does, on a small beating heart."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inr_core.devices import cuda_problem
+from inr_core.errors import DataError
+from inr_core.methods import METHOD_NAMES, make_live
+from inr_core.operators.nufft import Nufft
+from inr_core.phantoms import CoilArray, Ellipses, Grid, kspace
+from inr_core.solvers.live import LiveMethod, RefinedSeries
+from inr_core.solvers.live_parameters import InrParameters
+from inr_core.trajectory import radial_trajectory, spoke_angles
+from radial import RadialScan, cine_scan, error
+
+CPU = torch.device("cpu")
+
+
+def live(scan: RadialScan, method: LiveMethod, tune_steps: int = 2) -> Tensor:
+    """The live images of a scan, with training steps after each frame."""
+    images = []
+    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
+        images.append(method.add_frame(samples, traj))
+        for _ in range(tune_steps):
+            method.tune()
+    return torch.stack(images)
+
+
+def made(scan: RadialScan, name: str = "inr", **parameters: Any) -> LiveMethod:
+    return make_live(name, scan.shape, InrParameters(**{"refine_passes": 100.0, **parameters}), CPU)
+
+
+@cache
+def reconstructed(name: str) -> tuple[Tensor, RefinedSeries | None]:
+    method = made(cine_scan(), name)
+    images = live(cine_scan(), method)
+    return images, method.refine()
+
+
+# -- quality ------------------------------------------------------------------------------------------------------
+
+
+def test_the_live_series_beats_its_rivals() -> None:
+    truth = cine_scan().truth
+    errors = {name: error(reconstructed(name)[0], truth) for name in METHOD_NAMES}
+    assert errors["inr"] < 0.6 * errors["cg_sense"] < 0.5 * errors["nufft"]
+
+
+def test_the_live_series_gets_better_with_the_frames() -> None:
+    images, truth = reconstructed("inr")[0], cine_scan().truth
+    first, early, late = (error(images[part], truth[part]) for part in (slice(0, 1), slice(0, 8), slice(16, 24)))
+    assert late < early < first
+
+
+def test_the_refined_series_beats_the_live_one() -> None:
+    images, refined = reconstructed("inr")
+    truth = cine_scan().truth
+    assert refined is not None
+    assert refined.first == 0
+    assert refined.steps == 400
+    decibels = 20 * np.log10(error(images, truth) / error(refined.images, truth))
+    assert decibels > 1
+
+
+def test_images_have_the_scale_of_the_object() -> None:
+    """Not only up to a factor: maps of unit norm leave the magnitude to the image."""
+    truth = cine_scan().truth
+    inside = truth.abs() > 0.3 * truth.abs().max()
+    series = reconstructed("inr")[1]
+    assert series is not None
+    assert float((series.images.abs() / truth.abs())[inside].median()) == pytest.approx(1, abs=0.05)
+
+
+def test_gridding_shows_the_plateau_of_a_disc_at_its_value() -> None:
+    grid, coils = Grid((48, 40), (480.0, 400.0)), CoilArray.loops(6, (480.0, 400.0))
+    traj = radial_trajectory(spoke_angles(np.arange(150)), 96)
+    samples = kspace(Disc(), coils, grid, traj, np.zeros(150))
+    method = make_live("nufft", (40, 48), InrParameters(), CPU)
+    image = method.add_frame(torch.from_numpy(samples), torch.from_numpy(traj)).abs()
+    y, x = np.moveaxis(grid.points, -1, 0)[::-1]
+    plateau = torch.from_numpy(np.hypot(x, y) < 80)
+    rss = torch.from_numpy(coils.rss(grid.points))
+    assert float((image / rss)[plateau].mean()) == pytest.approx(0.7, rel=0.01)
+
+
+class Disc:
+    """A disc of 120 mm radius and value 0.7, at rest."""
+
+    def ellipses(self, times_ms: np.ndarray) -> Ellipses:
+        n = len(times_ms)
+        return Ellipses(np.zeros((n, 1, 2)), np.full((n, 1, 2), 120.0), np.zeros((n, 1)), np.full((n, 1), 0.7))
+
+
+# -- contract -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_an_image_for_each_frame(name: str) -> None:
+    scan = cine_scan(frames=3)
+    method = made(scan, name)
+    images = live(scan, method)
+    assert images.shape == (3, *scan.shape)
+    assert images.dtype == torch.complex64
+    assert bool(torch.isfinite(images.abs()).all())
+    assert not images.requires_grad
+    assert method.n_frames == 3
+    # The first frame alone gives nothing to learn.
+    assert method.steps == (4 if name == "inr" else 0)
+
+
+def test_two_runs_are_the_same_to_the_bit() -> None:
+    scan = cine_scan(frames=8)
+    runs = []
+    for _ in range(2):
+        method = made(scan, refine_passes=5.0)
+        images, refined = live(scan, method), method.refine()
+        assert refined is not None
+        runs.append((images, refined.images))
+    assert torch.equal(runs[0][0], runs[1][0])
+    assert torch.equal(runs[0][1], runs[1][1])
+
+
+@pytest.mark.parametrize("coils", [1, 3])
+def test_fewer_coils_than_virtual_coils(coils: int) -> None:
+    scan = cine_scan(frames=6, coils=coils, spokes=13)
+    method = made(scan, virtual_coils=8, refine_passes=20.0)
+    images, refined = live(scan, method), method.refine()
+    assert refined is not None
+    assert error(images[3:], scan.truth[3:]) < 0.35
+    assert error(refined.images, scan.truth) < 0.35
+
+
+def test_more_coils_than_virtual_coils() -> None:
+    scan = cine_scan(frames=6, coils=9)
+    assert error(live(scan, made(scan, virtual_coils=5))[3:], scan.truth[3:]) < 0.35
+
+
+def test_spokes_and_samples_may_vary_from_frame_to_frame() -> None:
+    scan, varied = cine_scan(frames=8), list[Tensor]()
+    method = made(scan, refine_passes=2.0)
+    for i, (samples, traj) in enumerate(zip(scan.kspace, scan.traj, strict=True)):
+        few = 2 + i % 4
+        inner = slice(8 * (i % 2), None)  # an asymmetric echo now and then
+        varied.append(method.add_frame(samples[:, :few, inner], traj[:few, inner]))
+        method.tune()
+    images, refined = torch.stack(varied), method.refine()
+    assert refined is not None
+    assert bool(torch.isfinite(images.abs()).all())
+    assert bool(torch.isfinite(refined.images.abs()).all())
+
+
+def test_a_single_frame_has_no_refined_series() -> None:
+    scan = cine_scan(frames=3)
+    method = made(scan)
+    method.add_frame(scan.kspace[0], scan.traj[0])
+    assert method.tune() is False
+    assert method.refine() is None
+    assert make_live("inr", scan.shape, InrParameters(), CPU).refine() is None
+
+
+def test_refining_stops_when_told_and_gives_what_there_is() -> None:
+    scan = cine_scan(frames=6)
+    method = made(scan, refine_passes=1e5)
+    live(scan, method)
+    stopped, limited = method.refine(stopped=lambda: True), method.refine(limit_s=1e-9)
+    assert stopped is not None
+    assert limited is not None
+    assert (stopped.steps, limited.steps) == (0, 1)
+    assert stopped.images.shape == limited.images.shape == (6, *scan.shape)
+
+
+def test_progress_is_told() -> None:
+    scan, parts = cine_scan(frames=6), list[float]()
+    method = made(scan, refine_passes=4.0)
+    live(scan, method)
+    refined = method.refine(progress=parts.append)
+    assert refined is not None
+    assert len(parts) == refined.steps
+    assert parts[-1] == 1.0
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_data_without_signal_are_refused(name: str) -> None:
+    scan = cine_scan(frames=3)
+    with pytest.raises(DataError, match=r"^coil images without any signal; expected data to make receive maps from"):
+        made(scan, name).add_frame(torch.zeros_like(scan.kspace[0]), scan.traj[0])
+
+
+def test_what_the_caller_gave_is_not_changed() -> None:
+    scan = cine_scan(frames=3)
+    before = [(k.clone(), t.clone()) for k, t in zip(scan.kspace, scan.traj, strict=True)]
+    live(scan, made(scan))
+    for (k, t), kspace_now, traj_now in zip(before, scan.kspace, scan.traj, strict=True):
+        assert torch.equal(k, kspace_now)
+        assert torch.equal(t, traj_now)
+
+
+def test_an_image_that_was_given_out_is_not_changed_later() -> None:
+    scan = cine_scan(frames=6)
+    method, images, copies = made(scan, refine_passes=1.0), list[Tensor](), list[Tensor]()
+    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
+        images.append(method.add_frame(samples, traj))
+        copies.append(images[-1].clone())
+        method.tune()
+    method.refine()
+    for image, copy in zip(images, copies, strict=True):
+        assert torch.equal(image, copy)
+
+
+# -- bounded state ------------------------------------------------------------------------------------------------
+
+
+def tensors(state: Any, seen: set[int]) -> Iterator[Tensor]:
+    """Every tensor that can be reached from an object."""
+    if id(state) in seen:
+        return
+    seen.add(id(state))
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, dict):
+        for value in state.values():
+            yield from tensors(value, seen)
+    elif isinstance(state, list | tuple | deque | set):
+        for value in state:
+            yield from tensors(value, seen)
+    elif type(state).__module__.startswith("inr_core"):
+        yield from tensors(vars(state), seen)
+
+
+def storage(method: LiveMethod) -> int:
+    """Bytes of all storage behind a method's tensors: a view keeps the whole of what it is a view of."""
+    found = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors(method, set())}
+    return sum(found.values())
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_state_does_not_grow_with_the_scan(name: str) -> None:
+    scan = cine_scan(frames=16, matrix=(12, 10))
+    method, sizes = made(scan, name, history_frames=8, refine_passes=5.0), dict[int, int]()
+    for number in range(1, 201):
+        method.add_frame(scan.kspace[number % 16], scan.traj[number % 16])
+        method.tune()
+        if number in (100, 140, 200):
+            sizes[number] = storage(method)
+    assert sizes[100] > 0
+    assert sizes[100] == sizes[140] == sizes[200]
+    refined = method.refine()
+    if refined is not None:
+        assert refined.first == 192
+        assert len(refined.images) == 8
+        assert bool(torch.isfinite(refined.images.abs()).all())
+
+
+def test_a_long_scan_is_as_good_as_a_short_one() -> None:
+    """Blocks of the field are forgotten on the way; what is left is as good as it was."""
+    scan = cine_scan(frames=16, matrix=(12, 10))
+    method, found = made(scan, history_frames=16), list[float]()
+    images = []
+    for number in range(160):
+        images.append(method.add_frame(scan.kspace[number % 16], scan.traj[number % 16]))
+        method.tune()
+    for start in (32, 144):
+        found.append(error(torch.stack(images[start : start + 16]), scan.truth))
+    assert found[1] < 1.1 * found[0]
+    refined = method.refine()
+    assert refined is not None
+    assert refined.first == 144
+    assert error(refined.images, scan.truth) < found[1]
+
+
+# -- CUDA ---------------------------------------------------------------------------------------------------------
+
+needs_cuda = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(cuda_problem() is not None, reason=f"no CUDA: {cuda_problem()}"),
+]
+
+
+class TestCuda:
+    pytestmark = needs_cuda
+
+    def test_the_transform_agrees_with_the_cpu(self) -> None:
+        scan = cine_scan(frames=2)
+        traj, images = torch.stack(scan.traj), scan.maps[None] * scan.truth[:2, None]
+        there, here = Nufft(traj.cuda(), scan.shape), Nufft(traj, scan.shape)
+        samples = here.forward(images)
+        assert (there.forward(images.cuda()).cpu() - samples).norm() < 1e-3 * samples.norm()
+        back = here.adjoint(samples)
+        assert (there.adjoint(samples.cuda()).cpu() - back).norm() < 1e-3 * back.norm()
+
+    @pytest.mark.parametrize("name", METHOD_NAMES)
+    def test_the_methods_agree_with_the_cpu(self, name: str) -> None:
+        scan = cine_scan(frames=6)
+        results = []
+        for device in ("cpu", "cuda"):
+            method = make_live(name, scan.shape, InrParameters(refine_passes=2.0), torch.device(device))
+            results.append(live(scan, method, tune_steps=1).cpu())
+            refined = method.refine()
+            assert refined is None or refined.images.device.type == device
+        assert (results[0] - results[1]).norm() < 1e-3 * results[0].norm()
