@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from inr_core.coils import SmoothMaps, compression_matrix
+from inr_core.errors import DataError
 
 _FIRST, _GROWTH = 4, 1.6  # maps are refreshed at each of the first frames, then at every 1.6-fold number of frames
 
@@ -35,9 +36,19 @@ class Calibration:
         self._frames, self._next = 0, 1
 
     def compress(self, kspace: Tensor) -> Tensor:
-        """(coils, spokes, samples) -> (virtual coils, spokes, samples); the first call fixes the matrix."""
+        """(coils, spokes, samples) -> (virtual coils, spokes, samples); the first call fixes the matrix.
+
+        Raises
+        ------
+        DataError
+            If samples are not finite (one would spread to all later frames), or the number of coils has changed.
+        """
+        if not bool(torch.isfinite(kspace).all()):
+            raise DataError("samples that are not finite", "finite samples", "leave those readouts out")
         if self.matrix is None:
             self.matrix = compression_matrix(kspace, self.n_virtual)
+        if kspace.shape[0] != self.matrix.shape[1]:
+            raise DataError(f"a frame of {kspace.shape[0]} coils", f"{self.matrix.shape[1]}, as in the first frame")
         return torch.einsum("vc,csm->vsm", self.matrix, kspace)
 
     def update(self, coil_images: Tensor) -> bool:

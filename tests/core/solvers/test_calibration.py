@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 
+import pytest
 import torch
 
+from inr_core.errors import DataError
 from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.frames import MeasuredFrame
 from oracles import rand
@@ -49,6 +52,22 @@ def test_the_first_frame_fixes_the_compression() -> None:
 
 def test_virtual_coils_are_at_most_the_coils() -> None:
     assert Calibration(8, 2).compress(rand(3, 4, 20).to(torch.complex64)).shape == (3, 4, 20)
+
+
+def test_coils_do_not_change_in_mid_scan() -> None:
+    calibration = Calibration(8, 2)
+    calibration.compress(rand(5, 4, 20).to(torch.complex64))
+    with pytest.raises(DataError, match=r"^a frame of 4 coils; expected 5, as in the first frame$"):
+        calibration.compress(rand(4, 4, 20).to(torch.complex64))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_samples_that_are_not_finite_are_refused(bad: float) -> None:
+    calibration, kspace = Calibration(8, 2), rand(5, 4, 20).to(torch.complex64)
+    kspace[2, 1, 7] = bad
+    with pytest.raises(DataError) as caught:
+        calibration.compress(kspace)
+    assert str(caught.value) == "samples that are not finite; expected finite samples; leave those readouts out"
 
 
 def test_the_input_is_not_kept() -> None:
