@@ -18,6 +18,7 @@ from gadgetron.types.recon_data import ReconData
 
 from inr_core.devices import cuda_problem
 from inr_core.errors import ParameterError
+from inr_core.solvers.live import InrMethod
 from inr_gadgets import recon
 from inr_gadgets.frame import Frame
 from inr_gadgets.handoff import Handoff
@@ -39,7 +40,7 @@ def frames(n: int = N, group: int = 0, first: int = 0, start: float = 0.0, spaci
     made = []
     for index in range(n):
         samples, traj = scan.kspace[first + index].numpy(), scan.traj[first + index].numpy()
-        headers = [readout(i, position=(0, 0, 10 * group)).getHead() for i in range(len(traj))]
+        headers = [readout(i, position=(index, 0, 10 * group)).getHead() for i in range(len(traj))]
         arrived = start + index * spacing
         made.append(
             Frame.from_readouts(
@@ -128,7 +129,7 @@ def test_refined_images_have_the_geometry_of_their_frames() -> None:
     for live, refined in zip(images[:N], images[N:], strict=True):
         for name in ("position", "read_dir", "phase_dir", "slice_dir", "field_of_view"):
             assert list(getattr(refined, name)) == list(getattr(live, name))
-    assert list(images[-1].position) == [0, 0, 30]
+    assert list(images[-1].position) == [N - 1, 0, 30]
 
 
 @pytest.mark.parametrize(
@@ -193,12 +194,20 @@ def test_interleaved_slices_are_kept_apart() -> None:
     assert not np.allclose(series(process(one), 1), series(process(other), 1))
 
 
-def test_slices_are_named_and_share_the_time() -> None:
-    made, lines = gadget(deterministic=False, refine_seconds=0.0, refine_passes=1e5)
+def test_slices_are_named_and_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits, refine = list[float](), InrMethod.refine
+
+    def limited(method: InrMethod, limit_s: float, *others: Any) -> Any:
+        limits.append(limit_s)
+        return refine(method, 0.0, *others)
+
+    monkeypatch.setattr(InrMethod, "refine", limited)
+    made, lines = gadget(deterministic=False, refine_seconds=60.0, refine_passes=1e5)
     images = list(made.process([*frames(), *frames(group=1), *frames(1, group=2)]))
     refined = [image for image in images if image.image_series_index == 2]
     assert len(refined) == 2 * N
     assert set(steps(refined)) == {1}
+    assert limits == [20.0] * 3
     assert [line.partition(": ")[0] for line in lines[1:]] == ["slice 1 of 3", "slice 2 of 3", "slice 3 of 3"]
 
 
@@ -277,6 +286,17 @@ def test_no_step_when_the_next_frame_is_due() -> None:
 
 def test_a_full_pace_replay_has_no_idle_time() -> None:
     assert steps(process(frames(start=FUTURE), deterministic=False, refine=False)) == [0] * N
+
+
+def test_less_is_spent_on_a_frame_while_the_next_one_waits() -> None:
+    full, waited_for, free = (
+        series(process(source, deterministic=False, refine=False), 1)
+        for source in (frames(start=PAST), Source(frames(start=PAST), 0), Source(frames(start=PAST), 10**6))
+    )
+    np.testing.assert_array_equal(free, full)
+    assert not np.allclose(waited_for[1:], full[1:], rtol=1e-4)
+    repeated = process(Source(frames(start=PAST), 0), refine=False, tune_steps=0)
+    np.testing.assert_array_equal(series(repeated, 1), full)  # deterministic: whatever waits
 
 
 def test_deterministic_steps_do_not_depend_on_the_clock() -> None:

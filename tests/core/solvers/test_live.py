@@ -17,6 +17,7 @@ from inr_core.errors import DataError
 from inr_core.methods import METHOD_NAMES, make_live
 from inr_core.operators.nufft import Nufft
 from inr_core.phantoms import CoilArray, Ellipses, Grid, kspace
+from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.live import LiveMethod, RefinedSeries
 from inr_core.solvers.live_parameters import InrParameters
 from inr_core.trajectory import radial_trajectory, spoke_angles
@@ -193,6 +194,24 @@ def test_data_without_signal_are_refused(name: str) -> None:
     scan = cine_scan(frames=3)
     with pytest.raises(DataError, match=r"^coil images without any signal; expected data to make receive maps from"):
         made(scan, name).add_frame(torch.zeros_like(scan.kspace[0]), scan.traj[0])
+
+
+class Turning(Calibration):
+    """Receive maps whose phase, which is free, is another one after each refresh."""
+
+    def update(self, coil_images: Tensor) -> bool:
+        changed = super().update(coil_images)
+        if changed and self.csm is not None:
+            ramp = torch.linspace(0, 6, self.csm.shape[-1]) * (len(coil_images) + float(coil_images.abs().mean()))
+            self.csm = self.csm * torch.exp(1j * ramp)
+        return changed
+
+
+def test_the_free_phase_of_the_maps_has_no_part_in_the_series() -> None:
+    scan = cine_scan(frames=8)
+    plain, turning = made(scan), made(scan)
+    turning.calibration = Turning(8, 6)
+    torch.testing.assert_close(live(scan, turning, 0).abs(), live(scan, plain, 0).abs(), rtol=1e-2, atol=1e-3)
 
 
 def test_what_the_caller_gave_is_not_changed() -> None:
