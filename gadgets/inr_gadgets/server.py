@@ -6,6 +6,7 @@ Nothing heavy is imported here: a scanner connects, and may give up, long before
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
 import importlib
@@ -206,6 +207,7 @@ class Server:
         finally:
             with self._lock:
                 self._clients.discard(client)
+            _trim()
 
     def _hold_session(self, client: _Client) -> None:
         try:
@@ -306,6 +308,13 @@ def _warm_up(warm: Callable[[], None]) -> None:
         logger.exception("the warm-up failed")
     else:
         logger.info("warm after %.1f s", time.monotonic() - began)
+
+
+def _trim() -> None:
+    """Give freed memory back: glibc keeps it in the arenas of a scan's threads, and the next scan's have others."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # other C libraries give it back by themselves
+        trim(0)
 
 
 def _refuse(sock: socket.socket, line: str, listen_s: float = _STOP_S) -> None:

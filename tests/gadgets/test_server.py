@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,6 +213,20 @@ def test_the_end_may_come_while_a_client_s_thread_starts(server: Server, monkeyp
         assert wire.read_reply(sock).texts == ["ERROR: over; no scan was running"]
         ender.join(10)
         assert not ender.is_alive()
+
+
+@pytest.mark.parametrize("glibc", [True, False])
+def test_memory_is_given_back_after_every_client(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, glibc: bool
+) -> None:
+    trimmed: list[int] = []
+    library = types.SimpleNamespace(malloc_trim=trimmed.append) if glibc else types.SimpleNamespace()
+    monkeypatch.setattr("inr_gadgets.server.ctypes.CDLL", lambda name: library)
+    for _ in range(2):
+        assert len(wire.talk(server.port, STREAM).images) == 3
+    server.stop("over")
+    assert trimmed == ([0, 0] if glibc else [])
+    assert "Traceback" not in caplog.text
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
