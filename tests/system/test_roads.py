@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inr_core.devices import choose_device, device_name
 from inr_core.metrics import score
 from inr_gadgets.image_file import read_series
 from inr_gadgets.replay import Replay, offline_settings, replay_to_file
@@ -56,7 +57,7 @@ def test_the_same_bits_on_every_road(simulated: Simulated, port: int, tmp_path: 
         assert report["scan"]["dropped_frames"] == 0
         assert len(report["frames"]) == FRAMES
         assert all(row["latency_ms"] > 0 for row in report["frames"])
-        assert report["scan"]["device"] == "cpu"
+        assert report["scan"]["device"] == device_name(choose_device("auto"))
         assert report["scan"]["peak_memory_mib"] > 0
 
 
