@@ -126,7 +126,7 @@ def encoding(header: Any, index: int = 0) -> Encoding:
         recon_matrix=recon,
         encoded_fov_mm=encoded_fov,
         recon_fov_mm=recon_fov,
-        tr_ms=_tr_ms(header),
+        tr_ms=repetition_time_ms(header),
     )
 
 
@@ -174,7 +174,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def _tr_ms(header: Any) -> float | None:
-    sequence = header.sequenceParameters
-    times = list(sequence.TR or []) if sequence is not None else []
+def repetition_time_ms(header: Any) -> float | None:
+    """TR of the first encoding, ms; None when the header has none that makes sense."""
+    sequence = getattr(header, "sequenceParameters", None)
+    times = list(getattr(sequence, "TR", None) or [])
+    # A text that the header's parser could not convert stays a text.
     return float(times[0]) if times and _is_number(times[0]) and times[0] > 0 else None

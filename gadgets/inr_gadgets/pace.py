@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from inr_core.errors import DataError, ParameterError
+from inr_gadgets.header import repetition_time_ms
 
 PACES = ("max", "scan")
 LATE_S = 0.5  # less than that is made up for, and the scan's pace was kept
@@ -104,14 +105,3 @@ class Pace:
 def is_readout(item: Any) -> bool:
     """Tell a readout (ismrmrd.Acquisition) from a waveform."""
     return hasattr(item, "acquisition_time_stamp")
-
-
-def repetition_time_ms(header: Any) -> float | None:
-    """TR of the first encoding, ms; None when the header has none that makes sense."""
-    sequence = getattr(header, "sequenceParameters", None)
-    times = list(getattr(sequence, "TR", None) or [])
-    try:
-        tr = float(times[0])
-    except (IndexError, TypeError, ValueError):
-        return None  # absent, or a text that the header's parser could not convert
-    return tr if math.isfinite(tr) and tr > 0 else None

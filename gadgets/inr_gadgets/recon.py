@@ -24,6 +24,7 @@ from inr_core.solvers.live_parameters import InrParameters
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.geometry import LIVE_SERIES, REFINED_SERIES, image_for
+from inr_gadgets.header import repetition_time_ms
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +60,15 @@ class _Slice:
 
 @dataclass
 class _Clock:
-    """When the next frame is due and how long a training step takes: running means of what was measured."""
+    """When the next frame is due and how long a training step takes: running means of what was measured.
+
+    Attributes
+    ----------
+    repetition_s
+        The sequence's repetition time; 0 if the header has none.
+    """
+
+    repetition_s: float = 0.0
 
     interval_s: float = math.inf
     step_s: float = 0.0
@@ -73,6 +82,14 @@ class _Clock:
 
     def stepped(self, seconds: float) -> None:
         self.step_s = _mean(self.step_s or math.inf, seconds)
+
+    def behind(self, frame: Frame, now: float) -> bool:
+        """Whether a frame of a running scan has waited longer than it took to acquire.
+
+        Frames that come much faster than the sequence can play them are a file's: nobody waits for those.
+        """
+        duration_s = self.repetition_s * len(frame.headers)
+        return self.interval_s > 0.5 * duration_s > 0 and now - frame.arrived > duration_s
 
     def time_for_a_step(self, now: float) -> bool:
         """Whether a step now ends before the next frame is due."""
@@ -99,10 +116,9 @@ class ReconGadget(Gadget):
         described = {"inr_device": device_name(device), "inr_versions": _versions(), "inr_method": method.name}
         self.announce(f"reconstructing by {method.name} ({method.summary}) on {described['inr_device']}")
         slices: dict[int, _Slice] = {}
-        clock = _Clock()
+        clock = _Clock((repetition_time_ms(self.header) or 0.0) / 1e3)
         # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
         pending: Callable[[], bool] = getattr(items, "pending", lambda: True)
-        timed = hasattr(items, "pending") and not self.parameters.deterministic
         for item in items:
             if not isinstance(item, ReconData):
                 yield item
@@ -110,7 +126,7 @@ class ReconGadget(Gadget):
             frame = Frame.from_recon_data(item)
             clock.arrived(frame.arrived)
             state = self._slice(slices, frame, device)
-            state.method.behind = timed and pending()
+            state.method.behind = not self.parameters.deterministic and clock.behind(frame, time.monotonic())
             yield self._live(state, frame, described, device)
             self._use_idle_time(state.method, clock, pending)
         ended = time.monotonic()

@@ -15,10 +15,11 @@ from inr_core.errors import DataError, ParameterError
 from inr_gadgets.chain import GADGETS, ChainConfig, GadgetTable
 from inr_gadgets.client import is_path, send_scan
 from inr_gadgets.configs import load_config, parse_config, read_config
+from inr_gadgets.geometry import LIVE_SERIES
 from inr_gadgets.header import parse_header
 from inr_gadgets.image_file import ImageWriter
 from inr_gadgets.pace import Pace, is_readout
-from inr_gadgets.report import LIVE_SERIES, Report
+from inr_gadgets.report import Report
 from inr_gadgets.scan_file import ScanFile, open_for_reading
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from inr_core.errors import DataError
-
-LIVE_SERIES, REFINED_SERIES = 1, 2
+from inr_gadgets.geometry import LIVE_SERIES, REFINED_SERIES
 
 Group = tuple[int, int, int]
 

@@ -10,7 +10,8 @@ import pytest
 
 from inr_core.errors import DataError, ParameterError
 from inr_gadgets import pace as pace_module
-from inr_gadgets.pace import Pace, repetition_time_ms
+from inr_gadgets.header import repetition_time_ms
+from inr_gadgets.pace import Pace
 
 
 def header(tr: float | None = None) -> SimpleNamespace:

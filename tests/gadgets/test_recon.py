@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ismrmrd
@@ -288,15 +289,20 @@ def test_a_full_pace_replay_has_no_idle_time() -> None:
     assert steps(process(frames(start=FUTURE), deterministic=False, refine=False)) == [0] * N
 
 
-def test_less_is_spent_on_a_frame_while_the_next_one_waits() -> None:
-    full, waited_for, free = (
-        series(process(source, deterministic=False, refine=False), 1)
-        for source in (frames(start=PAST), Source(frames(start=PAST), 0), Source(frames(start=PAST), 10**6))
-    )
-    np.testing.assert_array_equal(free, full)
-    assert not np.allclose(waited_for[1:], full[1:], rtol=1e-4)
-    repeated = process(Source(frames(start=PAST), 0), refine=False, tune_steps=0)
-    np.testing.assert_array_equal(series(repeated, 1), full)  # deterministic: whatever waits
+def test_less_is_spent_on_frames_of_a_running_scan_that_have_waited() -> None:
+    def live(repetition_ms: float, **parameters: Any) -> np.ndarray:
+        made, _ = gadget(refine=False, **parameters)
+        made.header = SimpleNamespace(sequenceParameters=SimpleNamespace(TR=[repetition_ms]))
+        return series(list(made.process(frames(start=PAST, spacing=0.1))), 1)
+
+    n_spokes = len(frames(1)[0].headers)
+    full = series(process(frames(start=PAST), refine=False, tune_steps=0), 1)
+    in_time = live(100.0 / n_spokes, deterministic=False)  # frames come as fast as they are acquired, and are late
+    assert not np.allclose(in_time[1:], full[1:], rtol=1e-4)
+    # A file that is read ten times as fast, a header without TR, and deterministic: whatever waits.
+    np.testing.assert_array_equal(live(1000.0 / n_spokes, deterministic=False), full)
+    np.testing.assert_array_equal(live(0.0, deterministic=False), full)
+    np.testing.assert_array_equal(live(100.0 / n_spokes, tune_steps=0), full)
 
 
 def test_deterministic_steps_do_not_depend_on_the_clock() -> None:

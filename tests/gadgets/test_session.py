@@ -76,7 +76,13 @@ def test_after_close_nothing_is_read(server: Server) -> None:
     assert reply.texts == FRAMES
 
 
-@pytest.mark.parametrize("message", [ConfigFile("inr_dynamic").pack(), ConfigFile("whatever").pack(), CONFIG])
+# What Gadgetron's client sends on a connection of its own when a header names a noise scan as a dependency.
+NOISE_QUERY = ConfigText("<gadgetronStreamConfiguration><gadget><name>NoiseSummary</name></gadget></...").pack()
+
+
+@pytest.mark.parametrize(
+    "message", [ConfigFile("inr_dynamic").pack(), ConfigFile("whatever").pack(), CONFIG, NOISE_QUERY]
+)
 def test_a_dependency_query_is_answered_by_close(server: Server, message: bytes) -> None:
     reply = wire.talk(server.port, message + CLOSE)
     assert reply.items == []
@@ -85,6 +91,12 @@ def test_a_dependency_query_is_answered_by_close(server: Server, message: bytes)
 
 def test_only_close(server: Server) -> None:
     assert wire.talk(server.port, CLOSE).items == []
+
+
+def test_only_a_query(server: Server) -> None:
+    """As Gadgetron's client with -Q sends it."""
+    (answer,) = wire.talk(server.port, Query("gadgetron::info", 7).pack() + CLOSE, half_close=False).items
+    assert answer.correlation == 7
 
 
 def test_a_query_at_any_time(server: Server) -> None:
