@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from inr_core.operators.linear_operator import LinearOperator
 from torch import Tensor
+
+from inr_core.operators.linear_operator import LinearOperator
 
 
 def rand(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex128) -> Tensor:
