@@ -53,9 +53,7 @@ class ServerProcess:
         self._said: list[str] = []
         self._changed = threading.Condition()
         words = [sys.executable, "-m", "inr_gadgets.cli", "serve", "--port", "0"]
-        # The client takes a core now and then. OpenMP's threads spin while they wait for one another, and a frame then
-        # takes ten times as long: with fewer turns the cores are given up in time.
-        environment = {"GOMP_SPINCOUNT": "1000", **os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(
             words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
         )

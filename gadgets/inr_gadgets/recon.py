@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import ismrmrd
 from gadgetron.types.recon_data import ReconData
 
-from inr_core.devices import DEVICES, choose_device, device_name, peak_memory_mib
+from inr_core.devices import DEVICES, choose_device, device_name, peak_memory_mib, share_cores
 from inr_core.methods import METHOD_NAMES, get_method, make_live
 from inr_core.parameters import parameter
 from inr_core.solvers.live_parameters import InrParameters
@@ -111,6 +111,7 @@ class ReconGadget(Gadget):
 
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
         """Reconstruct; see the class. Items that are not ReconData pass through."""
+        share_cores()
         device = choose_device(self.parameters.device)
         method = get_method(self.parameters.method)
         described = {"inr_device": device_name(device), "inr_versions": _versions(), "inr_method": method.name}
@@ -211,6 +212,7 @@ class _Progress:
 
 def warm_up() -> None:
     """Import everything and reconstruct a toy scan, so that the first frame of the first scan does not pay for it."""
+    share_cores()
     import numpy as np
     import torch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,13 +33,41 @@ def conjugate_gradient(
     """
     x = torch.zeros_like(right) if start is None else start
     residual = right if start is None else right - operator(start)
+    limit = tolerance * right.norm() if tolerance > 0 else 0.0
+    return continue_from(operator, CgPoint(x, residual), iterations, limit).solution
+
+
+class CgPoint(NamedTuple):
+    """A guess and what it leaves: x and b - A x."""
+
+    solution: Tensor
+    residual: Tensor
+
+
+def continue_from(
+    operator: Callable[[Tensor], Tensor], point: CgPoint, iterations: int, limit: float | Tensor = 0.0
+) -> CgPoint:
+    """Conjugate gradients from a guess whose residual is known already, which saves an application of A.
+
+    Parameters
+    ----------
+    operator
+        x -> A x.
+    point
+        Where to start.
+    iterations
+        At most so many applications of A.
+    limit
+        Ends as soon as the residual's norm is not larger; 0 never looks.
+    """
+    x, residual = point
     direction = residual
     energy = _energy(residual)
     # A vanishing residual makes 0 / 0: the tiny denominator turns the remaining steps into steps of length zero.
     tiny = torch.finfo(energy.dtype).tiny
-    limit = tolerance**2 * _energy(right)
+    looks = isinstance(limit, Tensor) or limit > 0
     for _ in range(iterations):
-        if tolerance > 0 and bool(energy <= limit):
+        if looks and bool(energy <= limit**2):
             break
         product = operator(direction)
         step = energy / torch.vdot(direction.flatten(), product.flatten()).real.clamp_min(tiny)
@@ -46,7 +75,7 @@ def conjugate_gradient(
         residual = residual - step * product
         previous, energy = energy, _energy(residual)
         direction = residual + energy / previous.clamp_min(tiny) * direction
-    return x
+    return CgPoint(x, residual)
 
 
 def _energy(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inr_core.solvers.calibration import Calibration
-from inr_core.solvers.conjugate_gradient import conjugate_gradient
+from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.inr_trainer import InrTrainer
 from inr_core.solvers.live_parameters import InrParameters, MeasurementParameters
@@ -188,19 +188,21 @@ class InrMethod(LiveMethod):
         weight = self.parameters.prior_weight * frame.strength
         missing = frame.right_side(csm) - gram.forward(prediction[None])[0]
 
-        def solve(deviation: Tensor, start: Tensor | None, iterations: int) -> Tensor:
-            z = conjugate_gradient(
-                lambda z: deviation * with_past.forward((deviation * z)[None])[0] + weight * z,
-                deviation * missing,
-                start=None if start is None else start / deviation,
-                iterations=iterations,
-            )
-            return deviation * z
+        def operator(deviation: Tensor) -> Callable[[Tensor], Tensor]:
+            return lambda z: deviation * with_past.forward((deviation * z)[None])[0] + weight * z
 
         first = -(-self.parameters.iterations // 2)
-        change = solve(self._prior.expected(prediction), None, first)
-        if not self.behind and first < self.parameters.iterations:
-            change = solve(self._prior.found(change, prediction), change, self.parameters.iterations - first)
+        second = 0 if self.behind else self.parameters.iterations - first
+        deviation = self._prior.expected(prediction)
+        start = CgPoint(torch.zeros_like(missing), deviation * missing)
+        z, residual = continue_from(operator(deviation), start, first)
+        change = deviation * z
+        if second > 0:
+            # What the gram makes of the change follows from the residual; the same change in the new variable.
+            left = (residual + weight * z) / deviation
+            deviation = self._prior.found(change, prediction)
+            point = CgPoint(change / deviation, deviation * left - weight * change / deviation)
+            change = deviation * continue_from(operator(deviation), point, second).solution
         return prediction + change
 
     def _maps_changed(self, before: Tensor, after: Tensor) -> None:

@@ -58,7 +58,10 @@ class MotionPrior:
 def smoothed_square(image: Tensor, window: int) -> Tensor:
     """|image|^2 averaged over a square of ``window`` pixels, odd; (ny, nx) complex to real."""
     square = (image.real**2 + image.imag**2)[None, None]
-    return torch.nn.functional.avg_pool2d(square, window, stride=1, padding=window // 2, count_include_pad=False)[0, 0]
+    # Along one axis after the other: a window of 9 costs 18 additions instead of 81. The padding counts as nothing.
+    for size, pad in (((window, 1), (window // 2, 0)), ((1, window), (0, window // 2))):
+        square = torch.nn.functional.avg_pool2d(square, size, stride=1, padding=pad, count_include_pad=False)
+    return square[0, 0]
 
 
 def relative(energy: Tensor) -> Tensor:

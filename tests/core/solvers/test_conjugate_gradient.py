@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inr_core.solvers.conjugate_gradient import conjugate_gradient
+from inr_core.solvers.conjugate_gradient import CgPoint, conjugate_gradient, continue_from
 from oracles import rand
 
 N = 20
@@ -70,3 +70,12 @@ def test_nothing_that_was_given_is_changed() -> None:
     conjugate_gradient(operator, right, start, iterations=3)
     assert torch.equal(right, before[0])
     assert torch.equal(start, before[1])
+
+
+def test_continuing_is_the_same_as_never_having_stopped_at_a_restart() -> None:
+    matrix = torch.diag(torch.arange(1.0, 9.0, dtype=torch.float64)).to(torch.complex128)
+    right = torch.ones(8, dtype=torch.complex128)
+    halfway = continue_from(lambda x: matrix @ x, CgPoint(torch.zeros_like(right), right), 3)
+    torch.testing.assert_close(halfway.residual, right - matrix @ halfway.solution)
+    restarted = conjugate_gradient(lambda x: matrix @ x, right, start=halfway.solution, iterations=4)
+    torch.testing.assert_close(continue_from(lambda x: matrix @ x, halfway, 4).solution, restarted)
