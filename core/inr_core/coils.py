@@ -111,13 +111,15 @@ class SmoothMaps:
         # rest.
         self._penalty = ((self._i + self._j).double() / max(degree, 1)) ** 4 + 1e-3
 
-    def fit(self, images: Tensor) -> Tensor:
+    def fit(self, images: Tensor, maps: Tensor | None = None) -> Tensor:
         """Fit the maps.
 
         Parameters
         ----------
         images : (coils, ny, nx)
             Time-averaged images of each coil, at full resolution.
+        maps : (coils, ny, nx)
+            Maps to improve, which takes half of the rounds; None to begin with Walsh's.
 
         Returns
         -------
@@ -136,8 +138,9 @@ class SmoothMaps:
         if images.shape[0] == 1:
             return torch.ones_like(images)
         images = images / peak
-        maps = self._start(images)
-        for _ in range(self.rounds):
+        rounds = self.rounds if maps is None else -(-self.rounds // 2)
+        maps = self._start(images) if maps is None else maps
+        for _ in range(rounds):
             maps = self._round(images, maps)
         return maps
 

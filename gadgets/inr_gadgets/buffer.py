@@ -18,6 +18,7 @@ from inr_gadgets.frame import Frame
 from inr_gadgets.framing import Facts, Framer, Positions, facts_of
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.header import Encoding, encoding
+from inr_gadgets.lines import operator_line
 from inr_gadgets.readouts import REVERSE, Group, kind
 from inr_gadgets.sampling import Sampling, embedded_spoke, find_sampling, straight_spoke
 
@@ -83,7 +84,8 @@ class BufferGadget(Gadget):
             if self._dropped["non-finite"] and not self._warned:
                 self._warned = True
                 which = f"readout with scan_counter {item.scan_counter}"
-                self.announce(f"WARNING: the {which} holds NaN or infinity; such readouts are dropped")
+                text = f"the {which} holds NaN or infinity; such readouts are dropped"
+                self.announce(operator_line("WARNING", text))
         if self.understanding is None:
             yield from self._begin()
         yield from self._finish()

@@ -15,6 +15,7 @@ from inr_core.errors import DataError
 from inr_core.parameters import parameter
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.geometry import LIVE_SERIES, MOTION_SERIES, REFINED_SERIES
+from inr_gadgets.lines import operator_line
 
 UINT16_MAX = 4095  # 12 bits: what DICOM viewers and vendor databases expect of MR images
 _PERCENTILE = 99.5
@@ -70,7 +71,8 @@ class ImageGadget(Gadget):
                 f"{self._n_clipped} pixels were brighter than {UINT16_MAX} and were clipped; lower image.level"
             )
         if self._n_broken:
-            self.announce(f"WARNING: {self._n_broken} pixels were NaN or infinite and were set to zero")
+            text = f"{self._n_broken} pixels were NaN or infinite and were set to zero"
+            self.announce(operator_line("WARNING", text))
 
     def _finish(self, image: ismrmrd.Image) -> ismrmrd.Image:
         data = image.data

@@ -10,6 +10,7 @@ from typing import Any
 
 from inr_core.errors import DataError, ParameterError
 from inr_gadgets.header import repetition_time_ms
+from inr_gadgets.lines import operator_line
 
 PACES = ("max", "scan")
 LATE_S = 0.5  # less than that is made up for, and the scan's pace was kept
@@ -51,9 +52,10 @@ class Pace:
         """A line for the operator when whoever took the items could not keep up with the scan's pace; else empty."""
         if self.pace != "scan" or self._late_s < LATE_S:
             return ""
-        return (
-            f"WARNING: the readouts were sent up to {self._late_s:.1f} s late, as they were not taken in time; "
-            "the latencies are those of a slower scan"
+        return operator_line(
+            "WARNING",
+            f"the readouts were sent up to {self._late_s:.1f} s late, as they were not taken in time; "
+            "the latencies are those of a slower scan",
         )
 
     def due_s(self, items: Iterable[Any]) -> Iterator[tuple[Any, float]]:

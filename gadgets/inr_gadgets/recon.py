@@ -83,13 +83,13 @@ class _Clock:
     def stepped(self, seconds: float) -> None:
         self.step_s = _mean(self.step_s or math.inf, seconds)
 
-    def behind(self, frame: Frame, now: float) -> bool:
-        """Whether a frame of a running scan has waited longer than it took to acquire.
+    def behind(self, frame: Frame, now: float) -> float:
+        """How often a frame of a running scan could have been acquired since it arrived; less than 1 is in time.
 
         Frames that come much faster than the sequence can play them are a file's: nobody waits for those.
         """
         duration_s = self.repetition_s * len(frame.headers)
-        return self.interval_s > 0.5 * duration_s > 0 and now - frame.arrived > duration_s
+        return (now - frame.arrived) / duration_s if self.interval_s > 0.5 * duration_s > 0 else 0.0
 
     def time_for_a_step(self, now: float) -> bool:
         """Whether a step now ends before the next frame is due."""
@@ -127,8 +127,9 @@ class ReconGadget(Gadget):
             frame = Frame.from_recon_data(item)
             clock.arrived(frame.arrived)
             state = self._slice(slices, frame, device)
-            state.method.behind = not self.parameters.deterministic and clock.behind(frame, time.monotonic())
+            state.method.behind = 0.0 if self.parameters.deterministic else clock.behind(frame, time.monotonic())
             yield self._live(state, frame, described, device)
+            state.method.settle()  # the image has been sent
             self._use_idle_time(state.method, clock, pending)
         ended = time.monotonic()
         if self.parameters.refine and method.refines:
@@ -218,12 +219,16 @@ def warm_up() -> None:
 
     from inr_core.trajectory import radial_trajectory, spoke_angles
 
-    parameters = ReconParameters(refine_passes=1, refine_seconds=1)
+    # Of a usual size: what is to be warm are the FFTs, the threads and the allocator that a real frame will find.
+    n, n_spokes, n_coils = 128, 13, 12
+    parameters = ReconParameters(refine_passes=0.5)
+    traj = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(n_spokes)), 2 * n))
     for device in {torch.device("cpu"), choose_device("auto")}:
-        method = make_live("inr", (16, 16), parameters, device)
-        traj = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(8)), 32))
-        for _ in range(3):
-            method.add_frame(torch.ones(2, 8, 32, dtype=torch.complex64), traj)
+        method = make_live("inr", (n, n), parameters, device)
+        for seed in range(3):
+            generator = torch.Generator().manual_seed(seed)
+            noise = torch.randn(n_coils, n_spokes, 2 * n, dtype=torch.complex64, generator=generator)
+            method.add_frame(noise, traj)
             method.tune()
         method.refine()
 

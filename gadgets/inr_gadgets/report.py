@@ -84,7 +84,8 @@ class Report:
                 "dropped_frames": len(dropped),
                 "dropped": dropped,
                 "latency_ms": _summary(latencies),
-                "steps": sum(row["steps"] or 0 for row in everything),
+                "live_steps": sum(row["steps"] or 0 for row in live),
+                "refine_steps": _refine_steps(refined),
                 "refine_s": _largest(refined, "refine_s"),
                 "peak_memory_mib": _largest(everything, "peak_memory_mib"),
                 "device": _joined(self._said["inr_device"]),
@@ -99,6 +100,12 @@ class Report:
     def sentence(self) -> str:
         """Return the report in one line, for people."""
         return summary_line(self.as_dict()["scan"])
+
+
+def _refine_steps(refined: list[dict[str, Any]]) -> int:
+    """Each refined image carries the steps of its group's whole refinement."""
+    groups = {row["group"]: row["steps"] or 0 for row in refined}
+    return sum(groups.values())
 
 
 def summary_line(scan: dict[str, Any]) -> str:

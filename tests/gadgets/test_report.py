@@ -25,7 +25,9 @@ def live(frame: int, latency: float = 10.0, **more: object) -> dict[str, object]
 
 def test_numbers_of_a_scan() -> None:
     images = [image(1, live(i, 10.0 * (i + 1), inr_device="cpu", inr_peak_memory_mib=100 + i)) for i in range(5)]
-    images += [image(2, {"inr_frame": i, "inr_refine_s": 2.5 + i, "inr_device": "cpu"}) for i in range(5)]
+    images += [
+        image(2, {"inr_frame": i, "inr_refine_s": 2.5 + i, "inr_steps": 40, "inr_device": "cpu"}) for i in range(5)
+    ]
     report = report_of(images).as_dict()
     scan = report["scan"]
     assert [row["latency_ms"] for row in report["frames"]] == [10, 20, 30, 40, 50]
@@ -33,7 +35,7 @@ def test_numbers_of_a_scan() -> None:
     assert (scan["live_frames"], scan["refined_frames"], scan["dropped_frames"]) == (5, 5, 0)
     assert scan["refine_s"] == 6.5
     assert scan["peak_memory_mib"] == 104
-    assert scan["steps"] == 15
+    assert (scan["live_steps"], scan["refine_steps"]) == (15, 40)
     assert scan["device"] == "cpu"
     assert scan["versions"] is None
 

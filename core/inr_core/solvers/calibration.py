@@ -8,7 +8,7 @@ from torch import Tensor
 from inr_core.coils import SmoothMaps, compression_matrix
 from inr_core.errors import DataError
 
-_FIRST, _GROWTH = 4, 1.6  # maps are refreshed at each of the first frames, then at every 1.6-fold number of frames
+_GROWTH = 1.6  # maps are refreshed at frames 1, 2, 3, 5, 8, 13 ..: when there is so much more data than last time
 
 
 class Calibration:
@@ -33,6 +33,7 @@ class Calibration:
         self.csm: Tensor | None = None
         self._sum: Tensor | None = None
         self._maps: SmoothMaps | None = None
+        self._fitted: Tensor | None = None
         self._frames, self._next = 0, 1
 
     def compress(self, kspace: Tensor) -> Tensor:
@@ -59,9 +60,10 @@ class Calibration:
         self._frames += 1
         if self._frames < self._next:
             return False
-        self._next = self._frames + 1 if self._frames < _FIRST else int(self._frames * _GROWTH + 0.5)
+        self._next = max(self._frames + 1, round(self._frames * _GROWTH))
         if self._maps is None:
             shape = (int(coil_images.shape[1]), int(coil_images.shape[2]))
             self._maps = SmoothMaps(shape, self.degree, device=coil_images.device)
-        self.csm = self._maps.fit(self._sum)
+        self._fitted = self._maps.fit(self._sum, self._fitted)
+        self.csm = self._fitted
         return True

@@ -18,6 +18,7 @@ from inr_core.solvers.live_parameters import InrParameters, MeasurementParameter
 from inr_core.solvers.motion_prior import MotionPrior
 from inr_core.solvers.single_frame import cg_sense, first_frame
 
+_CALIBRATED_FIRST = 2  # frames whose maps need their own data; later ones can do with those of the frame before
 _FADE = 0.5  # of the history's k-space coverage from frame to frame: what moves is soon out of date
 
 
@@ -58,7 +59,8 @@ class LiveMethod(ABC):
         self.calibration = Calibration(parameters.virtual_coils, parameters.map_degree)
         self.n_frames = 0
         self.steps = 0
-        self.behind = False  # set by the host when the next frame waits already: spend less on this one
+        self.behind = 0.0  # set by the host: frame durations that this frame has waited already
+        self._unsettled: MeasuredFrame | None = None
 
     @torch.no_grad()
     def add_frame(self, kspace: Tensor, traj: Tensor) -> Tensor:
@@ -75,20 +77,35 @@ class LiveMethod(ABC):
         -------
         (ny, nx) complex64, in the units of the unitary transform (see :class:`inr_core.operators.nufft.Nufft`).
         """
+        self.settle()
         kspace, traj = kspace.to(self.device), traj.to(self.device)
         frame = MeasuredFrame.from_samples(
             self.n_frames, self.calibration.compress(kspace), traj, self.shape, self._measurement.ramp_exponent
         )
-        before = self.calibration.csm
-        changed = self.calibration.update(frame.coil_images)
-        csm = self.calibration.csm
-        if csm is None:
+        self._unsettled = frame
+        if self.n_frames < _CALIBRATED_FIRST:
+            self._calibrate(frame)
+        if self.calibration.csm is None:
             raise RuntimeError("the first frame must make receive maps")
-        if changed and before is not None:
-            self._maps_changed(before, csm)
-        image = self._reconstruct(frame, csm)
+        image = self._reconstruct(frame, self.calibration.csm)
         self.n_frames += 1
         return image
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Do what the last frame left to do and its image did not need: call it once the image has been sent.
+
+        Where it is not called, the next frame begins with it, and nothing comes out differently.
+        """
+        frame, self._unsettled = self._unsettled, None
+        if frame is not None and frame.index >= _CALIBRATED_FIRST:
+            self._calibrate(frame)
+
+    def _calibrate(self, frame: MeasuredFrame) -> None:
+        before = self.calibration.csm
+        changed = self.calibration.update(frame.coil_images)
+        if changed and before is not None and self.calibration.csm is not None:
+            self._maps_changed(before, self.calibration.csm)
 
     @abstractmethod
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
@@ -145,6 +162,7 @@ class InrMethod(LiveMethod):
         self.trainer: InrTrainer | None = None
         self._prior = MotionPrior()
         self._previous: Tensor | None = None
+        self._scale: Tensor | None = None  # maximum of the first image: one scale for the whole scan
         self._past_kernel: Tensor | None = None
 
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
@@ -158,12 +176,20 @@ class InrMethod(LiveMethod):
             self._prior.update(image - prediction)
             self._past_kernel = _FADE * self._past_kernel + frame.kernel
         self.history.append(frame)
-        if self.trainer is None:
-            scale = float(image.abs().max())
-            self.trainer = InrTrainer(self.shape, self.parameters, scale, frame.strength, self.device)
-        self.trainer.extend(frame.index + 1, self.history)
+        if self._scale is None:
+            self._scale = image.abs().max()
         self._previous = image
         return image
+
+    def settle(self) -> None:
+        """Receive maps, and room for the frame in the field."""
+        super().settle()
+        if self._scale is None or len(self.history) == 0:
+            return
+        if self.trainer is None:
+            strength = self.history[0].strength
+            self.trainer = InrTrainer(self.shape, self.parameters, float(self._scale), strength, self.device)
+        self.trainer.extend(self.n_frames, self.history)
 
     def _strongest(self, frame: MeasuredFrame, csm: Tensor) -> tuple[MeasuredFrame, Tensor]:
         """The frame and maps of the first virtual coils, which are the strongest: enough for a live image."""
@@ -191,8 +217,10 @@ class InrMethod(LiveMethod):
         def operator(deviation: Tensor) -> Callable[[Tensor], Tensor]:
             return lambda z: deviation * with_past.forward((deviation * z)[None])[0] + weight * z
 
-        first = -(-self.parameters.iterations // 2)
-        second = 0 if self.behind else self.parameters.iterations - first
+        # A lag is worked off an iteration at a time: each is a tenth of a decibel, until there are half of them left.
+        iterations = max(-(-self.parameters.iterations // 2), self.parameters.iterations - int(self.behind))
+        first = -(-iterations // 2)
+        second = iterations - first
         deviation = self._prior.expected(prediction)
         start = CgPoint(torch.zeros_like(missing), deviation * missing)
         z, residual = continue_from(operator(deviation), start, first)
@@ -212,6 +240,7 @@ class InrMethod(LiveMethod):
 
     def tune(self) -> bool:
         """One training step of the field."""
+        self.settle()
         if self.trainer is None or self.calibration.csm is None or len(self.history) < 2:
             return False
         self.trainer.tune(self.history, self.calibration.csm)
@@ -225,6 +254,7 @@ class InrMethod(LiveMethod):
         progress: Callable[[float], None] = lambda part: None,
     ) -> RefinedSeries | None:
         """Train the field on all frames that are kept; its images are the refined series."""
+        self.settle()
         if self.trainer is None or self.calibration.csm is None or len(self.history) < 2:
             return None
         steps = self.trainer.refine(

@@ -18,13 +18,10 @@ class MeasurementParameters:
     ramp_exponent: float = parameter(
         1.0, "power of the ramp that weights the data; less holds back noise", minimum=0, maximum=1
     )
-    iterations: int = parameter(10, "conjugate gradient iterations of a live frame", minimum=1, maximum=200)
     start_iterations: int = parameter(
-        25, "the same for the first frame, which has no predecessor", minimum=1, maximum=500
+        21, "conjugate gradient iterations of a frame that has no predecessor", minimum=1, maximum=500
     )
-    tikhonov: float = parameter(
-        0.02, "weight of |x|^2 where there is no prediction, relative to the data's", minimum=0, maximum=10
-    )
+    tikhonov: float = parameter(0.02, "weight of |x|^2 in CG-SENSE, relative to the data's", minimum=0, maximum=10)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ def refreshes(last: int, frames: int) -> list[int]:
 
 def test_maps_are_refreshed_often_at_first_then_ever_more_seldom() -> None:
     changed = refreshes(last=64, frames=200)
-    assert changed[:4] == [1, 2, 3, 4]
-    ratios = [b / a for a, b in itertools.pairwise(changed[3:])]
+    assert changed[:5] == [1, 2, 3, 5, 8]
+    ratios = [b / a for a, b in itertools.pairwise(changed[2:])]
     assert all(1.4 <= ratio <= 1.8 for ratio in ratios)
     assert 64 / 1.8 < changed[-1] <= 64
 
