@@ -11,16 +11,16 @@ import ismrmrd
 import numpy as np
 
 from inr_core.errors import DataError
-from inr_gadgets.angles import AngleRule, angle_rule
 from inr_gadgets.buffer_parameters import BufferParameters
-from inr_gadgets.conventions import Opening, Understanding, is_finite
+from inr_gadgets.conventions.angles import AngleRule, angle_rule
+from inr_gadgets.conventions.framing import Facts, Framer, Positions, facts_of
+from inr_gadgets.conventions.readouts import REVERSE, Group, kind
+from inr_gadgets.conventions.sampling import Sampling, embedded_spoke, find_sampling, straight_spoke
+from inr_gadgets.conventions.understanding import Opening, Understanding, is_finite
 from inr_gadgets.frame import Frame
-from inr_gadgets.framing import Facts, Framer, Positions, facts_of
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.header import Encoding, encoding
 from inr_gadgets.lines import operator_line
-from inr_gadgets.readouts import REVERSE, Group, kind
-from inr_gadgets.sampling import Sampling, embedded_spoke, find_sampling, straight_spoke
 
 __all__ = ["BufferGadget", "BufferParameters"]
 
@@ -48,8 +48,8 @@ class _Space:
 class BufferGadget(Gadget):
     """Gathers radial readouts into frames, whatever convention they follow, and says how it understood them.
 
-    The first readouts are held back until the convention is clear (at most :data:`inr_gadgets.survey.LOOK` spokes of
-    a slice); after that a frame leaves with its last readout.
+    The first readouts are held back until the convention is clear (at most
+    :data:`inr_gadgets.conventions.survey.LOOK` spokes of a slice); after that a frame leaves with its last readout.
     """
 
     name: ClassVar[str] = "buffer"

@@ -10,9 +10,9 @@ from typing import Any
 
 from inr_core.errors import DataError, InrError
 from inr_gadgets.chain import GADGETS, Chain, GadgetTable
-from inr_gadgets.conventions import Understanding, understand
+from inr_gadgets.conventions.readouts import kind
+from inr_gadgets.conventions.understanding import Understanding, understand
 from inr_gadgets.header import parse_header
-from inr_gadgets.readouts import kind
 from inr_gadgets.reference import shown
 from inr_gadgets.replay import read_chain
 from inr_gadgets.scan_file import ScanFile

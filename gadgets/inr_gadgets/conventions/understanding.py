@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from inr_core.errors import DataError
-from inr_gadgets.angles import AngleRule, angle_rule
 from inr_gadgets.buffer_parameters import BufferParameters
-from inr_gadgets.framing import Facts, Framing, facts_of
+from inr_gadgets.conventions.angles import AngleRule, angle_rule
+from inr_gadgets.conventions.framing import Facts, Framing, facts_of
+from inr_gadgets.conventions.readouts import kind
+from inr_gadgets.conventions.sampling import Sampling, describe_unit, find_sampling
+from inr_gadgets.conventions.survey import Survey
+from inr_gadgets.conventions.whitening import Whitener
 from inr_gadgets.header import Encoding, encoding, noise_bandwidth, refuse_without_radial
-from inr_gadgets.readouts import kind
-from inr_gadgets.sampling import Sampling, describe_unit, find_sampling
-from inr_gadgets.survey import Survey
-from inr_gadgets.whitening import Whitener
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Understanding:
     n_groups
         Slices, sets, contrasts .. seen so far.
     stride, steps
-        See :class:`inr_gadgets.framing.Positions`.
+        See :class:`inr_gadgets.conventions.framing.Positions`.
     noise
         What was done about the noise scan.
     dropped

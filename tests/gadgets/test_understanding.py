@@ -12,11 +12,11 @@ import pytest
 
 from inr_core.errors import DataError, ParameterError
 from inr_core.trajectory import GOLDEN_ANGLE_DEG, golden_angle, raga_angle
-from inr_gadgets.angles import angle_rule
 from inr_gadgets.buffer_parameters import BufferParameters
-from inr_gadgets.conventions import understand
+from inr_gadgets.conventions.angles import angle_rule
+from inr_gadgets.conventions.sampling import embedded_spoke, find_sampling, straight_spoke
+from inr_gadgets.conventions.understanding import understand
 from inr_gadgets.header import encoding
-from inr_gadgets.sampling import embedded_spoke, find_sampling, straight_spoke
 from scans import COILS, SPOKES, N, embedded, golden_scan, header, noise_readout, readout
 
 
@@ -328,7 +328,7 @@ def test_a_scan_without_imaging_is_refused() -> None:
 
 def test_nothing_here_imports_torch() -> None:
     code = (
-        "import sys, inr_gadgets.conventions, inr_gadgets.buffer, inr_gadgets.image;"
+        "import sys, inr_gadgets.conventions.understanding, inr_gadgets.buffer, inr_gadgets.image;"
         "print([m for m in ('torch', 'finufft', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

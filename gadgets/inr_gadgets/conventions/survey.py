@@ -10,8 +10,8 @@ import numpy as np
 
 from inr_core.errors import DataError, ParameterError
 from inr_gadgets.buffer_parameters import BufferParameters
-from inr_gadgets.framing import Facts, Framing, Positions
-from inr_gadgets.readouts import Group
+from inr_gadgets.conventions.framing import Facts, Framing, Positions
+from inr_gadgets.conventions.readouts import Group
 
 DEFAULT_SPOKES = 21
 LOOK = 55  # spokes of one group that are looked at before a frame is assumed

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from inr_gadgets.readouts import Group, group_of
+from inr_gadgets.conventions.readouts import Group, group_of
 
 
 class Facts(NamedTuple):
