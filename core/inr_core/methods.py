@@ -66,10 +66,10 @@ def get_method(name: str) -> Method:
 
 def make_live(name: str, shape: tuple[int, int], parameters: InrParameters, device: torch.device) -> LiveMethod:
     """Make a method for a slice of (ny, nx) pixels; methods take what they know from ``parameters``."""
-    from inr_core.solvers import live
+    from inr_core.solvers import inr, live
 
     get_method(name)
     if name == "inr":
-        return live.InrMethod(shape, parameters, device)
+        return inr.InrMethod(shape, parameters, device)
     simple = live.CgSenseMethod if name == "cg_sense" else live.GriddingMethod
     return simple(shape, parameters, device)

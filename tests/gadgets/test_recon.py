@@ -19,7 +19,7 @@ from gadgetron.types.recon_data import ReconData
 
 from inr_core.devices import cuda_problem
 from inr_core.errors import ParameterError
-from inr_core.solvers.live import InrMethod
+from inr_core.solvers.inr import InrMethod
 from inr_gadgets import recon
 from inr_gadgets.frame import Frame
 from inr_gadgets.handoff import Handoff

@@ -11,15 +11,11 @@ import torch
 from torch import Tensor
 
 from inr_core.solvers.calibration import Calibration
-from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
-from inr_core.solvers.frames import FrameHistory, MeasuredFrame
-from inr_core.solvers.inr_trainer import InrTrainer
-from inr_core.solvers.live_parameters import InrParameters, MeasurementParameters
-from inr_core.solvers.motion_prior import MotionPrior
-from inr_core.solvers.single_frame import cg_sense, first_frame
+from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.live_parameters import MeasurementParameters
+from inr_core.solvers.single_frame import cg_sense
 
 _CALIBRATED_FIRST = 2  # frames whose maps need their own data; later ones can do with those of the frame before
-_FADE = 0.5  # of the history's k-space coverage from frame to frame: what moves is soon out of date
 
 
 @dataclass(frozen=True)
@@ -140,125 +136,3 @@ class CgSenseMethod(LiveMethod):
 
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
         return cg_sense(frame, csm, self._measurement.start_iterations, self._measurement.tikhonov)
-
-
-class InrMethod(LiveMethod):
-    """Predict, a few CG iterations towards the prediction, and a field that learns meanwhile and refines at the end.
-
-    The live image of frame t is x = p + D z with
-
-        z = argmin |W^1/2 (A_t (p + D z) - y)|^2 + h z^H D H_past D z + g lambda |z|^2
-
-    where p is the prediction (the frame before, moved towards the field's image as far as the new data approve of
-    that), D the expected deviation (:class:`MotionPrior`; half of the iterations run with what the last frames say,
-    half with what the first half found), and H_past the fading sum of the last frames' grams: where they measured
-    k-space, the prediction is known to be right. Everything in it costs one Toeplitz product an iteration.
-    """
-
-    def __init__(self, shape: tuple[int, int], parameters: InrParameters, device: torch.device) -> None:
-        super().__init__(shape, parameters, device)
-        self.parameters = parameters
-        self.history = FrameHistory(parameters.history_frames)
-        self.trainer: InrTrainer | None = None
-        self._prior = MotionPrior()
-        self._previous: Tensor | None = None
-        self._scale: Tensor | None = None  # maximum of the first image: one scale for the whole scan
-        self._past_kernel: Tensor | None = None
-
-    def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
-        strong, maps = self._strongest(frame, csm)
-        if self._previous is None or self._past_kernel is None:
-            image = first_frame(strong, maps, self.parameters.start_iterations, self.parameters.start_weight)
-            self._past_kernel = frame.kernel.clone()
-        else:
-            prediction = self._predict(strong, maps, self._previous)
-            image = self._towards(prediction, strong, maps, self._past_kernel)
-            self._prior.update(image - prediction)
-            self._past_kernel = _FADE * self._past_kernel + frame.kernel
-        self.history.append(frame)
-        if self._scale is None:
-            self._scale = image.abs().max()
-        self._previous = image
-        return image
-
-    def settle(self) -> None:
-        """Receive maps, and room for the frame in the field."""
-        super().settle()
-        if self._scale is None or len(self.history) == 0:
-            return
-        if self.trainer is None:
-            strength = self.history[0].strength
-            self.trainer = InrTrainer(self.shape, self.parameters, float(self._scale), strength, self.device)
-        self.trainer.extend(self.n_frames, self.history)
-
-    def _strongest(self, frame: MeasuredFrame, csm: Tensor) -> tuple[MeasuredFrame, Tensor]:
-        """The frame and maps of the first virtual coils, which are the strongest: enough for a live image."""
-        n = self.parameters.live_coils
-        return MeasuredFrame(frame.index, frame.coil_images[:n], frame.kernel), csm[:n]
-
-    def _predict(self, frame: MeasuredFrame, csm: Tensor, previous: Tensor) -> Tensor:
-        """The frame before, and as much of the field's opinion as the new data confirm: an exact line search."""
-        if self.trainer is None or self.trainer.live_steps == 0:
-            return previous
-        gram = frame.gram(csm)
-        step = self.trainer.predict(frame.index - 1) - previous
-        along = gram.forward(step[None])[0]
-        slope = torch.vdot(step.flatten(), (frame.right_side(csm) - gram.forward(previous[None])[0]).flatten()).real
-        curvature = torch.vdot(step.flatten(), along.flatten()).real
-        part = (slope / curvature.clamp_min(torch.finfo(curvature.dtype).tiny)).clamp(0, 1)
-        return previous + part * step
-
-    def _towards(self, prediction: Tensor, frame: MeasuredFrame, csm: Tensor, past_kernel: Tensor) -> Tensor:
-        gram = frame.gram(csm)
-        with_past = type(gram)(frame.kernel + self.parameters.history_weight * past_kernel, csm)
-        weight = self.parameters.prior_weight * frame.strength
-        missing = frame.right_side(csm) - gram.forward(prediction[None])[0]
-
-        def operator(deviation: Tensor) -> Callable[[Tensor], Tensor]:
-            return lambda z: deviation * with_past.forward((deviation * z)[None])[0] + weight * z
-
-        # A lag is worked off an iteration at a time: each is a tenth of a decibel, until there are half of them left.
-        iterations = max(-(-self.parameters.iterations // 2), self.parameters.iterations - int(self.behind))
-        first = -(-iterations // 2)
-        second = iterations - first
-        deviation = self._prior.expected(prediction)
-        start = CgPoint(torch.zeros_like(missing), deviation * missing)
-        z, residual = continue_from(operator(deviation), start, first)
-        change = deviation * z
-        if second > 0:
-            # What the gram makes of the change follows from the residual; the same change in the new variable.
-            left = (residual + weight * z) / deviation
-            deviation = self._prior.found(change, prediction)
-            point = CgPoint(change / deviation, deviation * left - weight * change / deviation)
-            change = deviation * continue_from(operator(deviation), point, second).solution
-        return prediction + change
-
-    def _maps_changed(self, before: Tensor, after: Tensor) -> None:
-        # The maps' phase is free: without this the previous image would not fit the new maps.
-        if self._previous is not None:
-            self._previous = (after.conj() * before * self._previous).sum(0)
-
-    def tune(self) -> bool:
-        """One training step of the field."""
-        self.settle()
-        if self.trainer is None or self.calibration.csm is None or len(self.history) < 2:
-            return False
-        self.trainer.tune(self.history, self.calibration.csm)
-        self.steps += 1
-        return True
-
-    def refine(
-        self,
-        limit_s: float = math.inf,
-        stopped: Callable[[], bool] = lambda: False,
-        progress: Callable[[float], None] = lambda part: None,
-    ) -> RefinedSeries | None:
-        """Train the field on all frames that are kept; its images are the refined series."""
-        self.settle()
-        if self.trainer is None or self.calibration.csm is None or len(self.history) < 2:
-            return None
-        steps = self.trainer.refine(
-            self.history, self.calibration.csm, limit_s=limit_s, stopped=stopped, progress=progress
-        )
-        self.steps += steps
-        return RefinedSeries(self.history.first, self.trainer.series(self.history), steps)

@@ -25,8 +25,8 @@ class MeasurementParameters:
 
 
 @dataclass(frozen=True)
-class InrParameters(MeasurementParameters):
-    """The implicit neural representation: its live prior, its training while the scan runs, its refinement."""
+class LiveParameters(MeasurementParameters):
+    """The live image: conjugate gradients towards a prediction."""
 
     iterations: int = parameter(8, "conjugate gradient iterations of a live frame", minimum=1, maximum=200)
     live_coils: int = parameter(6, "strongest virtual coils that the live image is made of", minimum=1, maximum=64)
@@ -42,6 +42,19 @@ class InrParameters(MeasurementParameters):
         minimum=0,
         maximum=10,
     )
+    history_frames: int = parameter(
+        256,
+        "frames kept for the refinement; of a longer scan the last ones are refined",
+        unit="frames",
+        minimum=2,
+        maximum=100000,
+    )
+
+
+@dataclass(frozen=True)
+class InrParameters(LiveParameters):
+    """The implicit neural representation: its training while the scan runs, and its refinement."""
+
     features: int = parameter(4, "features of each level of the grid", minimum=1, maximum=32)
     hidden: int = parameter(32, "width of the decoder", minimum=1, maximum=512)
     layers: int = parameter(2, "hidden layers of the decoder", minimum=1, maximum=8)
@@ -68,12 +81,5 @@ class InrParameters(MeasurementParameters):
     refine_passes: float = parameter(100.0, "times that the refinement visits each frame", minimum=0, maximum=1e5)
     refine_seconds: float = parameter(
         150.0, "time limit of the refinement, unless recon.deterministic is true", unit="s", minimum=0, maximum=1e5
-    )
-    history_frames: int = parameter(
-        256,
-        "frames kept for the refinement; of a longer scan the last ones are refined",
-        unit="frames",
-        minimum=2,
-        maximum=100000,
     )
     seed: int = parameter(0, "seed of the initial weights and of the training's draws", minimum=0, maximum=2**31 - 1)

@@ -1,1 +1,1 @@
-"""How radial scans in the wild are to be read: kinds of readouts, sampling, angles, frames, noise; and one line about it."""
+"""How radial scans in the wild are to be read: readouts, sampling, angles, frames, noise; and one line about it."""

@@ -1,0 +1,94 @@
+"""Live images: a prediction, and a few conjugate gradient iterations towards it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
+from inr_core.solvers.frames import FrameHistory, MeasuredFrame
+from inr_core.solvers.live import LiveMethod
+from inr_core.solvers.live_parameters import LiveParameters
+from inr_core.solvers.motion_prior import MotionPrior
+from inr_core.solvers.single_frame import first_frame
+
+_FADE = 0.5  # of the history's k-space coverage from frame to frame: what moves is soon out of date
+
+
+class PredictedCg(LiveMethod):
+    """The live image of a frame, given a prediction of it; by itself the prediction is the frame before.
+
+    The image of frame t is x = p + D z with
+
+        z = argmin |W^1/2 (A_t (p + D z) - y)|^2 + h z^H D H_past D z + g lambda |z|^2
+
+    where p is the prediction, D the expected deviation (:class:`MotionPrior`; half of the iterations run with what the
+    last frames say, half with what the first half found), and H_past the fading sum of the last frames' grams: where
+    they measured k-space, the prediction is known to be right. Everything in it costs one Toeplitz product an
+    iteration.
+
+    State: the last frames (``history``), one image, one variance map, one kernel.
+    """
+
+    def __init__(self, shape: tuple[int, int], parameters: LiveParameters, device: torch.device) -> None:
+        super().__init__(shape, parameters, device)
+        self._live = parameters
+        self.history = FrameHistory(parameters.history_frames)
+        self._prior = MotionPrior()
+        self._previous: Tensor | None = None
+        self._past_kernel: Tensor | None = None
+
+    def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
+        strong, maps = self._strongest(frame, csm)
+        if self._previous is None or self._past_kernel is None:
+            image = first_frame(strong, maps, self._live.start_iterations, self._live.start_weight)
+            self._past_kernel = frame.kernel.clone()
+        else:
+            prediction = self._predict(strong, maps, self._previous)
+            image = self._towards(prediction, strong, maps, self._past_kernel)
+            self._prior.update(image - prediction)
+            self._past_kernel = _FADE * self._past_kernel + frame.kernel
+        self.history.append(frame)
+        self._previous = image
+        return image
+
+    def _strongest(self, frame: MeasuredFrame, csm: Tensor) -> tuple[MeasuredFrame, Tensor]:
+        """The frame and maps of the first virtual coils, which are the strongest: enough for a live image."""
+        n = self._live.live_coils
+        return MeasuredFrame(frame.index, frame.coil_images[:n], frame.kernel), csm[:n]
+
+    def _predict(self, frame: MeasuredFrame, csm: Tensor, previous: Tensor) -> Tensor:
+        """The prediction of a frame, (ny, nx), given the image of the frame before."""
+        return previous
+
+    def _towards(self, prediction: Tensor, frame: MeasuredFrame, csm: Tensor, past_kernel: Tensor) -> Tensor:
+        gram = frame.gram(csm)
+        with_past = type(gram)(frame.kernel + self._live.history_weight * past_kernel, csm)
+        weight = self._live.prior_weight * frame.strength
+        missing = frame.right_side(csm) - gram.forward(prediction[None])[0]
+
+        def operator(deviation: Tensor) -> Callable[[Tensor], Tensor]:
+            return lambda z: deviation * with_past.forward((deviation * z)[None])[0] + weight * z
+
+        # A lag is worked off an iteration at a time: each is a tenth of a decibel, until there are half of them left.
+        iterations = max(-(-self._live.iterations // 2), self._live.iterations - int(self.behind))
+        first = -(-iterations // 2)
+        second = iterations - first
+        deviation = self._prior.expected(prediction)
+        start = CgPoint(torch.zeros_like(missing), deviation * missing)
+        z, residual = continue_from(operator(deviation), start, first)
+        change = deviation * z
+        if second > 0:
+            # What the gram makes of the change follows from the residual; the same change in the new variable.
+            left = (residual + weight * z) / deviation
+            deviation = self._prior.found(change, prediction)
+            point = CgPoint(change / deviation, deviation * left - weight * change / deviation)
+            change = deviation * continue_from(operator(deviation), point, second).solution
+        return prediction + change
+
+    def _maps_changed(self, before: Tensor, after: Tensor) -> None:
+        # The maps' phase is free: without this the previous image would not fit the new maps.
+        if self._previous is not None:
+            self._previous = (after.conj() * before * self._previous).sum(0)
