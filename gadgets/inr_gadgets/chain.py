@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
@@ -135,8 +135,9 @@ class Chain:
                 if gadget.works_while_idle:
                     waker = handoffs[-1].close if handoffs else interrupt
                     handoffs.append(Handoff(stage, self._depth, interrupt=waker, name=f"before {gadget.name}"))
-                    stage = handoffs[-1]
-                stage = gadget.process(stage)
+                    stage = gadget.process(handoffs[-1])
+                else:
+                    stage = _closing(gadget.process(stage), stage)
             yield from stage
         except BaseException:
             self.stop()
@@ -146,9 +147,24 @@ class Chain:
                 # Left in reverse: the last gadget first, then the threads; a thread closes what it iterates over.
                 for handoff in handoffs:
                     closing.callback(handoff.close)
-                for source in (stage,) if handoffs else (items, stage):
-                    if hasattr(source, "close"):
-                        closing.callback(source.close)
+                closing.callback(_close, stage)
+
+
+def _closing(results: Iterable[Any], source: Iterable[Any]) -> Iterator[Any]:
+    """Hand a gadget's results on, and close its source at their end, in the thread that iterates.
+
+    A gadget that fails does not: its error's traceback holds it and its source until garbage is collected, and with the
+    source a scan's file that is not written to its end.
+    """
+    try:
+        yield from results
+    finally:
+        _close(source)
+
+
+def _close(source: Any) -> None:
+    if hasattr(source, "close"):
+        source.close()
 
 
 def check_parameters(settings: Mapping[str, object], table: GadgetTable = GADGETS) -> None:

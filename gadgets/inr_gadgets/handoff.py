@@ -67,9 +67,12 @@ class Handoff(Generic[T]):
                 self._changed.notify_all()
                 return item
             error, self._error = self._error, None
-        if error is not None:
+        if error is None:
+            raise StopIteration
+        try:
             raise error
-        raise StopIteration
+        finally:
+            del error  # its traceback holds this frame: the two would keep each other, and all that the scan had
 
     def pending(self) -> bool:
         """Tell whether ``next()`` would return, or raise, at once: an item, the end or an error is there."""
@@ -106,6 +109,7 @@ class Handoff(Generic[T]):
             with self._changed:
                 self._error, self._ended = error, True
                 self._changed.notify_all()
+            error = None  # as in __next__
 
     def _put(self, item: T) -> bool:
         """Queue an item once there is room; False when the consumer has left."""

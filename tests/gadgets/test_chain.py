@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -173,6 +175,42 @@ def test_without_a_thread_the_input_is_closed_too() -> None:
     images.close()
     assert closed == [threading.main_thread()]
     assert list(scan) == []
+
+
+class Fails(wire.Collect):
+    """Takes two readouts, then finds fault with the third."""
+
+    def process(self, items: Iterable[Any]) -> Iterator[Any]:
+        source = iter(items)
+        yield wire.image(len([next(source), next(source)]))
+        next(source)
+        raise DataError("a third readout", "two")
+
+
+@pytest.mark.parametrize("gadgets", [(Fails,), (Fails, wire.Idle)], ids=["one thread", "two threads"])
+def test_a_failing_gadget_leaves_no_input_open_and_no_garbage(gadgets: tuple[type[Gadget], ...]) -> None:
+    """The input keeps a scan's file: it is to be complete when the client is told, not when garbage is collected."""
+    closed = []
+
+    def items() -> Iterator[Any]:
+        try:
+            yield from readouts(5)
+        finally:
+            closed.append(True)
+
+    gc.collect()
+    gc.disable()
+    try:
+        chain = Chain([kind(None) for kind in gadgets])
+        scan = items()
+        with pytest.raises(DataError, match="a third readout") as caught:
+            list(chain.run(scan))
+        assert closed == [True]
+        error = weakref.ref(caught.value)
+        del caught
+        assert error() is None
+    finally:
+        gc.enable()
 
 
 def test_gadgets_that_need_no_thread_get_none() -> None:
