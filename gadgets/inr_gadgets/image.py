@@ -19,7 +19,7 @@ from inr_gadgets.lines import operator_line
 
 UINT16_MAX = 4095  # 12 bits: what DICOM viewers and vendor databases expect of MR images
 _PERCENTILE = 99.5
-_SERIES_NAMES = {LIVE_SERIES: "INR live", REFINED_SERIES: "INR refined", MOTION_SERIES: "INR motion"}
+_SERIES_NAMES = {LIVE_SERIES: "live", REFINED_SERIES: "refined", MOTION_SERIES: "motion"}
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,13 @@ class ImageGadget(Gadget):
 
     def _attributes(self, image: ismrmrd.Image, scaled: bool) -> ismrmrd.Meta:
         series = int(image.image_series_index)
-        label = _SERIES_NAMES.get(series, f"INR series {series}")
+        # What a viewer shows must not call gridding an INR: the method that made the image names it.
+        method = str(image.meta.get("inr_method", "INR")).upper()
+        label = f"{method} {_SERIES_NAMES.get(series, f'series {series}')}"
         meta = ismrmrd.Meta(
             {
                 "DataRole": "Image",
-                "ImageProcessingHistory": "INR",
+                "ImageProcessingHistory": method,
                 "SequenceDescriptionAdditional": label.replace(" ", "_"),
                 "ImageComments": label,
                 "Keep_image_geometry": 1,

@@ -25,6 +25,7 @@ from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.geometry import LIVE_SERIES, REFINED_SERIES, image_for
 from inr_gadgets.header import repetition_time_ms
+from inr_gadgets.lines import operator_line
 
 if TYPE_CHECKING:
     import torch
@@ -182,12 +183,21 @@ class ReconGadget(Gadget):
             self.announce(
                 f"{label}the first {lost} frames are no longer kept; the last {kept} are refined (recon.history_frames)"
             )
-        series = state.method.refine(limit, self.stop.is_set, _Progress(self.announce, label))
+        progress = _Progress(self.announce, label)
+        series = state.method.refine(limit, self.stop.is_set, progress)
         if series is None:
             self.announce(f"{label}a single frame has no series to refine; there is no series {REFINED_SERIES}")
             return
+        stopped = progress.part < 1 and self.stop.is_set()
+        if stopped and series.steps == 0:
+            # A field that has not been trained on the whole scan is not an image that anybody should look at.
+            self.announce(f"{label}stopped before the refinement; there is no series {REFINED_SERIES}")
+            return
         seconds = time.monotonic() - ended
         self.announce(f"{label}refined {len(series.images)} frames in {seconds:.1f} s, {series.steps} steps")
+        if stopped:
+            text = f"stopped at {100 * progress.part:.0f} % of the refinement: series {REFINED_SERIES} is unfinished"
+            self.announce(operator_line("WARNING", f"{label}{text}, and may be worse than series {LIVE_SERIES}"))
         meta = {
             **described,
             "inr_steps": series.steps,
@@ -200,12 +210,20 @@ class ReconGadget(Gadget):
 
 
 class _Progress:
-    """A line every few seconds; the sending of it is also how a client that has gone is noticed."""
+    """A line every few seconds; the sending of it is also how a client that has gone is noticed.
+
+    Attributes
+    ----------
+    part
+        What is done, 0 to 1.
+    """
 
     def __init__(self, announce: Callable[[str], None], label: str) -> None:
         self._announce, self._label, self._last = announce, label, time.monotonic()
+        self.part = 0.0
 
     def __call__(self, part: float) -> None:
+        self.part = part
         if time.monotonic() - self._last >= _PROGRESS_S:
             self._last = time.monotonic()
             self._announce(f"{self._label}refining, {100 * part:.0f} %")

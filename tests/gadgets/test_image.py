@@ -179,6 +179,17 @@ def test_attributes() -> None:
     assert ismrmrd.Image.from_bytes(finished[0].to_bytes()).meta["inr_frame"] == "4"
 
 
+@pytest.mark.parametrize(
+    ("method", "history", "label"),
+    [("inr", "INR", "INR live"), ("nufft", "NUFFT", "NUFFT live"), ("cg_sense", "CG_SENSE", "CG_SENSE live")],
+)
+def test_an_image_is_named_after_the_method_that_made_it(method: str, history: str, label: str) -> None:
+    finished, _ = finish([complex_image(inr_method=method)])
+    meta = finished[0].meta
+    assert (meta["ImageProcessingHistory"], meta["ImageComments"]) == (history, label)
+    assert meta["SequenceDescriptionAdditional"] == label.replace(" ", "_")
+
+
 def test_latency_replaces_arrival_in_the_live_series() -> None:
     arrived = time.monotonic() - 0.25
     images = [complex_image(inr_arrived=arrived), complex_image(series=REFINED_SERIES, inr_arrived=arrived)]

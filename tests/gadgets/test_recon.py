@@ -349,8 +349,19 @@ def test_a_stop_ends_the_refinement_and_what_exists_is_sent() -> None:
     refined = [image for image in made.process(frames()) if image.image_series_index == 2]
     assert len(refined) == N
     assert steps(refined) == [4] * N
-    assert lines[-1].startswith(f"refined {N} frames in ")
-    assert lines[-1].endswith(" s, 4 steps")
+    assert lines[-2].startswith(f"refined {N} frames in ")
+    assert lines[-2].endswith(" s, 4 steps")
+    assert lines[-1] == (
+        "WARNING: stopped at 0 % of the refinement: series 2 is unfinished, and may be worse than series 1"
+    )
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_stop_before_the_refinement_sends_no_field_that_was_not_trained(deterministic: bool) -> None:
+    made, lines = gadget(refine_passes=1e5, deterministic=deterministic)
+    made.stop.set()
+    assert [image.image_series_index for image in made.process(frames())] == [1] * N
+    assert lines[-1] == "stopped before the refinement; there is no series 2"
 
 
 def test_a_stop_ends_the_idle_work() -> None:
