@@ -16,7 +16,7 @@ from inr_gadgets.conventions.angles import AngleRule, angle_rule
 from inr_gadgets.conventions.framing import Facts, Framer, Positions, facts_of
 from inr_gadgets.conventions.readouts import REVERSE, Group, kind
 from inr_gadgets.conventions.sampling import Sampling, embedded_spoke, find_sampling, straight_spoke
-from inr_gadgets.conventions.understanding import Opening, Understanding, is_finite
+from inr_gadgets.conventions.understanding import Opening, Understanding, is_finite, too_short
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.header import Encoding, encoding
@@ -191,11 +191,7 @@ class BufferGadget(Gadget):
         if known is None:
             raise RuntimeError("the scan ended before it was understood")
         if not self._n_frames:
-            raise DataError(
-                f"a scan of {self._n_spokes} spokes",
-                f"at least the {known.framing.spokes} spokes of one frame ({known.how})",
-                "set buffer.spokes_per_frame to fewer, or acquire longer",
-            )
+            raise too_short(self._n_spokes, known.framing, known.how)
         for group, framer in self._framers.items():
             for spokes in framer.flush():
                 yield self._frame(spokes, group, framer)

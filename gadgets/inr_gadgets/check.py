@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inr_core.errors import DataError, InrError
+from inr_core.errors import InrError
 from inr_gadgets.chain import GADGETS, Chain, GadgetTable
-from inr_gadgets.conventions.readouts import kind
-from inr_gadgets.conventions.understanding import Understanding, understand
+from inr_gadgets.conventions.readouts import Group, group_of, kind
+from inr_gadgets.conventions.understanding import Understanding, too_short, understand
 from inr_gadgets.header import parse_header
 from inr_gadgets.reference import shown
 from inr_gadgets.replay import read_chain
@@ -106,29 +107,31 @@ def _look_at_readouts(result: CheckResult, header: Any, readouts: Iterable[Any],
 
 
 def _look_at_length(understanding: Understanding, counted: _Counted) -> None:
-    """Read on until there is enough for a frame; a longer scan is not read to its end."""
-    needed = understanding.framing.minimum
+    """Read on until there is enough for a frame of some group; a longer scan is not read to its end."""
+    needed = understanding.framing.spokes
     for _ in counted:
-        if counted.imaging >= needed:
+        if counted.longest >= needed:
             return
-    if counted.imaging < needed:
-        raise DataError(
-            f"a scan of {counted.imaging} spokes",
-            f"at least {needed} for a frame of {understanding.framing.spokes}",
-            "set buffer.spokes_per_frame or buffer.minimum_part",
-        )
+    if counted.longest < needed:
+        raise too_short(counted.spokes.total(), understanding.framing, understanding.how)
 
 
 class _Counted:
-    """Readouts, handed on one by one; how many of them were imaging."""
+    """Readouts, handed on one by one; how many of each group were imaging."""
 
     def __init__(self, readouts: Iterable[Any]) -> None:
         self._readouts = iter(readouts)
-        self.imaging = 0
+        self.spokes: Counter[Group] = Counter()
+
+    @property
+    def longest(self) -> int:
+        """Spokes of the group that has most."""
+        return max(self.spokes.values(), default=0)
 
     def __iter__(self) -> Iterator[Any]:
         for readout in self._readouts:
-            self.imaging += kind(readout.flags) == "imaging"
+            if kind(readout.flags) == "imaging":
+                self.spokes[group_of(readout)] += 1
             yield readout
 
 

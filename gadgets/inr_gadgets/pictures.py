@@ -60,6 +60,8 @@ def load_movie(
 ) -> Movie:
     """Read series of an image file as panels; a series of several slices, sets or contrasts becomes several panels.
 
+    So does one of several averages or partitions, which only the attribute ``inr_group`` tells apart.
+
     Frames are matched by their number, so that a frame that one series lacks is left out of all.
 
     Parameters
@@ -90,10 +92,14 @@ def load_movie(
                 "one channel and one slice an image",
             )
         planes = [(header.slice, header.set, header.contrast) for header in headers]
-        for image, header, attributes, plane in zip(data[:, 0, 0], headers, meta, planes, strict=True):
+        groups = [int(attributes.get("inr_group", 0)) for attributes in meta]
+        mixed = len(set(zip(planes, groups, strict=True))) > len(set(planes))
+        for image, header, attributes, plane, part in zip(data[:, 0, 0], headers, meta, planes, groups, strict=True):
             name = SERIES_NAMES.get(index, f"series {index}")
             if len(set(planes)) > 1:
                 name += " slice {} set {} contrast {}".format(*plane)
+            if mixed:
+                name += f" group {part}"
             frame = int(attributes.get("inr_frame", header.repetition))
             panels.setdefault(name, {})[frame] = np.abs(image).astype(np.float64)
             stamps.setdefault(name, {})[frame] = header.acquisition_time_stamp

@@ -20,7 +20,7 @@ from gadgetron.types.recon_data import ReconData
 from inr_core.devices import DEVICES, choose_device, device_name, peak_memory_mib, share_cores
 from inr_core.methods import METHOD_NAMES, get_method, make_live
 from inr_core.parameters import parameter
-from inr_core.solvers.live_parameters import InrParameters
+from inr_core.solvers.live_parameters import MethodParameters
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.geometry import LIVE_SERIES, REFINED_SERIES, image_for
@@ -39,8 +39,8 @@ _SMOOTHING = 0.3  # weight of the newest measurement in running means of time
 
 
 @dataclass(frozen=True)
-class ReconParameters(InrParameters):
-    """Parameters of the recon gadget: which method, where, and the method's own."""
+class ReconParameters(MethodParameters):
+    """Parameters of the recon gadget: which method, where, and the methods' own."""
 
     method: str = parameter("inr", "reconstruction method", choices=METHOD_NAMES)
     device: str = parameter("auto", "where to compute; auto is CUDA where it works", choices=DEVICES)
@@ -153,6 +153,7 @@ class ReconGadget(Gadget):
         meta = {
             **described,
             "inr_frame": number,
+            "inr_group": frame.group,
             "inr_arrived": f"{frame.arrived:.6f}",
             "inr_steps": state.method.steps - state.reported_steps,
             "inr_peak_memory_mib": f"{peak_memory_mib(device):.1f}",
@@ -172,9 +173,9 @@ class ReconGadget(Gadget):
             clock.stepped(time.monotonic() - begin)
 
     def _refined(
-        self, state: _Slice, described: dict[str, str], device: torch.device, ended: float, place: tuple[int, int]
+        self, state: _Slice, described: dict[str, str], device: torch.device, ended: float, turn: tuple[int, int]
     ) -> Iterator[ismrmrd.Image]:
-        number, n_slices = place
+        number, n_slices = turn
         limit = math.inf if self.parameters.deterministic else self.parameters.refine_seconds / n_slices
         label = f"slice {number + 1} of {n_slices}: " if n_slices > 1 else ""
         kept = len(state.geometry)
@@ -206,7 +207,8 @@ class ReconGadget(Gadget):
         }
         for i, image in enumerate(series.images.cpu().numpy()):
             index = series.first + i
-            yield image_for(state.geometry[index], image, REFINED_SERIES, index, {**meta, "inr_frame": index})
+            place = {"inr_frame": index, "inr_group": state.geometry[index].group}
+            yield image_for(state.geometry[index], image, REFINED_SERIES, index, meta | place)
 
 
 class _Progress:

@@ -13,7 +13,8 @@ import numpy as np
 from inr_core.errors import DataError
 from inr_gadgets.geometry import LIVE_SERIES, REFINED_SERIES
 
-Group = tuple[int, int, int]
+Group = tuple[int, int, int, int]
+_GROUP_NAMES = ("slice", "set", "contrast", "group")
 
 
 class Report:
@@ -30,7 +31,7 @@ class Report:
         """Take the numbers of one image (ismrmrd.Image)."""
         self.add_meta(image.image_series_index, image.meta, (image.slice, image.set, image.contrast))
 
-    def add_meta(self, series: int, meta: Mapping[str, Any], group: Group = (0, 0, 0)) -> None:
+    def add_meta(self, series: int, meta: Mapping[str, Any], place: tuple[int, int, int] = (0, 0, 0)) -> None:
         """Take the numbers of one image from its attributes.
 
         Parameters
@@ -39,8 +40,9 @@ class Report:
             The image's series: 1 live, 2 refined.
         meta
             Its attributes, as text or numbers; docs/architecture.md lists the names.
-        group
-            (slice, set, contrast) of the image; frames are numbered within a group.
+        place
+            (slice, set, contrast) of the image. Frames are numbered within these and ``inr_group``, which also tells
+            averages and partitions apart.
 
         Raises
         ------
@@ -49,7 +51,7 @@ class Report:
         """
         self._rows.setdefault(int(series), []).append(
             {
-                "group": tuple(int(i) for i in group),
+                "group": (*(int(i) for i in place), _number(meta, "inr_group", int) or 0),
                 "frame": _number(meta, "inr_frame", int),
                 "latency_ms": _number(meta, "inr_latency_ms", float),
                 "steps": _number(meta, "inr_steps", int),
@@ -71,7 +73,7 @@ class Report:
             "frames": [
                 {
                     "frame": row["frame"],
-                    **dict(zip(("slice", "set", "contrast"), row["group"], strict=True)),
+                    **dict(zip(_GROUP_NAMES, row["group"], strict=True)),
                     "latency_ms": row["latency_ms"],
                     "steps": row["steps"],
                 }
@@ -178,7 +180,7 @@ def _gaps(live: list[dict[str, Any]], everything: list[dict[str, Any]]) -> list[
             last[row["group"]] = max(row["frame"], last.get(row["group"], -1))
     seen = {(row["group"], row["frame"]) for row in live}
     return [
-        {"frame": frame, **dict(zip(("slice", "set", "contrast"), group, strict=True))}
+        {"frame": frame, **dict(zip(_GROUP_NAMES, group, strict=True))}
         for group, end in sorted(last.items())
         for frame in range(end + 1)
         if live and (group, frame) not in seen

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import ismrmrd
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from inr_core.errors import DataError
+from inr_gadgets.buffer import BufferGadget, BufferParameters
 from inr_gadgets.check import CheckResult, check_scan
 from inr_gadgets.cli import app
 from inr_gadgets.scan_file import ScanFile, ScanWriter
 from inr_gadgets.simulate import simulate
+from scans import header, header_xml, readout
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +56,27 @@ def test_a_good_scan(scan: Path) -> None:
 
 def test_too_few_spokes_for_a_frame(scan: Path, tmp_path: Path) -> None:
     few = copy(scan, tmp_path / "few.h5", 3)
-    problem = the_problem(check_scan(few, "nufft", {"buffer.spokes_per_frame": "20", "buffer.minimum_part": "0.5"}))
+    problem = the_problem(check_scan(few, "nufft", {"buffer.spokes_per_frame": "20"}))
     assert problem == (
-        "a scan of 3 spokes; expected at least 10 for a frame of 20; set buffer.spokes_per_frame or buffer.minimum_part"
+        "a scan of 3 spokes; expected at least the 20 spokes of one frame (as set); "
+        "set buffer.spokes_per_frame to fewer, or acquire longer"
     )
+
+
+@pytest.mark.parametrize(("slices", "spokes", "enough"), [(1, 19, False), (1, 20, True), (2, 20, False), (2, 40, True)])
+def test_check_and_replay_agree_on_what_is_too_short(slices: int, spokes: int, enough: bool, tmp_path: Path) -> None:
+    settings = {"buffer.spokes_per_frame": "20"}
+    items = [readout(i, slice=i % slices, data=np.ones((1, 64), np.complex64)) for i in range(spokes)]
+    with ScanWriter(tmp_path / "scan.h5", header_xml().encode()) as writer:
+        for item in items:
+            writer.append(item)
+    assert check_scan(tmp_path / "scan.h5", "nufft", settings).can_run == enough
+    gadget = BufferGadget(header(), BufferParameters(spokes_per_frame=20))
+    if enough:
+        assert len(list(gadget.process(items))) == slices
+    else:
+        with pytest.raises(DataError, match=f"a scan of {spokes} spokes; expected at least the 20 spokes"):
+            list(gadget.process(items))
 
 
 def test_no_readouts(scan: Path, tmp_path: Path) -> None:

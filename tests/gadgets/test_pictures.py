@@ -33,7 +33,13 @@ def write_series(path: Path, series: int, images: np.ndarray, tick: float = 16, 
 
 
 def append_series(
-    writer: ImageWriter, series: int, images: np.ndarray, tick: float = 16, skip: int = -1, **fields: Any
+    writer: ImageWriter,
+    series: int,
+    images: np.ndarray,
+    tick: float = 16,
+    skip: int = -1,
+    group: int | None = None,
+    **fields: Any,
 ) -> None:
     for i, image in enumerate(images):
         if i == skip:
@@ -48,6 +54,8 @@ def append_series(
             **fields,
         )
         stored.meta = {"inr_frame": str(i), "inr_latency_ms": str(20 + i)}
+        if group is not None:
+            stored.meta["inr_group"] = str(group)
         writer.append(stored)
 
 
@@ -95,6 +103,15 @@ def test_slices_are_panels_of_their_own(tmp_path: Path) -> None:
     movie = load_movie(tmp_path / "out.h5")
     assert list(movie.panels) == ["live slice 0 set 0 contrast 0", "live slice 1 set 0 contrast 0"]
     np.testing.assert_allclose(movie.panels["live slice 1 set 0 contrast 0"], 2 * disc(), rtol=1e-6)
+
+
+def test_averages_do_not_replace_each_other(tmp_path: Path) -> None:
+    with ImageWriter(tmp_path / "out.h5") as writer:
+        for group in (0, 1):
+            append_series(writer, 1, (1 + group) * disc(), group=group)
+    movie = load_movie(tmp_path / "out.h5")
+    assert list(movie.panels) == ["live group 0", "live group 1"]
+    np.testing.assert_allclose(movie.panels["live group 1"], 2 * disc(), rtol=1e-6)
 
 
 def test_fewer_greys_are_a_smaller_gif(tmp_path: Path) -> None:

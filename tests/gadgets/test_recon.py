@@ -121,6 +121,7 @@ def test_images_say_how_they_were_made() -> None:
         assert float(image.meta["inr_peak_memory_mib"]) > 1
         assert image.meta["inr_device"].startswith("CPU ")
         assert image.meta["inr_method"] == "inr"
+        assert image.meta["inr_group"] == 0
         for package in ("inr-recon", "torch", "finufft"):
             assert f"{package} " in image.meta["inr_versions"]
 

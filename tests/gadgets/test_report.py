@@ -53,7 +53,15 @@ def test_a_last_frame_that_only_the_refined_series_has_was_dropped() -> None:
 
 def test_frames_are_numbered_within_a_slice() -> None:
     images = [image(1, live(i), slice_=s) for i in range(3) for s in range(2)] + [image(1, live(4), slice_=1)]
-    assert report_of(images).as_dict()["scan"]["dropped"] == [{"frame": 3, "slice": 1, "set": 0, "contrast": 0}]
+    (dropped,) = report_of(images).as_dict()["scan"]["dropped"]
+    assert dropped == {"frame": 3, "slice": 1, "set": 0, "contrast": 0, "group": 0}
+
+
+def test_averages_and_partitions_are_groups_of_their_own() -> None:
+    images = [image(1, live(frame, inr_group=group)) for group, frame in ((0, 0), (0, 1), (1, 1))]
+    report = report_of(images).as_dict()
+    assert [(row["group"], row["frame"]) for row in report["frames"]] == [(0, 0), (0, 1), (1, 1)]
+    assert [(row["group"], row["frame"]) for row in report["scan"]["dropped"]] == [(1, 0)]
 
 
 def test_a_method_without_live_series_drops_nothing() -> None:

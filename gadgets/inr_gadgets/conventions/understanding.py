@@ -214,6 +214,15 @@ def understand(header: Any, readouts: Iterable[Any], parameters: BufferParameter
     return opening.conclude()
 
 
+def too_short(n_spokes: int, framing: Framing, how: str) -> DataError:
+    """The error for a scan that ends before its first frame is complete."""
+    return DataError(
+        f"a scan of {n_spokes} spokes",
+        f"at least the {framing.spokes} spokes of one frame ({how})",
+        "set buffer.spokes_per_frame to fewer, or acquire longer",
+    )
+
+
 def is_finite(acquisition: Any) -> bool:
     """Whether neither samples nor trajectory hold NaN or infinity."""
     data = acquisition.data
