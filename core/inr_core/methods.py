@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inr_core.errors import ParameterError
 from inr_core.parameters import DataclassInstance
-from inr_core.solvers.live_parameters import InrParameters, MeasurementParameters
+from inr_core.solvers.live_parameters import GraspParameters, InrParameters, MeasurementParameters
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,7 @@ _METHODS = (
     Method(
         "inr", "capped multi-resolution INR: CG towards its prediction live, refined at the end", InrParameters, True
     ),
+    Method("grasp", "temporal total variation of all frames at the end (GRASP); live as inr", GraspParameters, True),
     Method("cg_sense", "CG-SENSE, each frame by itself", MeasurementParameters, False),
     Method("nufft", "gridding, coils combined by their maps", MeasurementParameters, False),
 )
@@ -64,12 +65,28 @@ def get_method(name: str) -> Method:
     raise ParameterError(f"method '{name}'", f"one of {', '.join(METHOD_NAMES)}")
 
 
-def make_live(name: str, shape: tuple[int, int], parameters: InrParameters, device: torch.device) -> LiveMethod:
-    """Make a method for a slice of (ny, nx) pixels; methods take what they know from ``parameters``."""
-    from inr_core.solvers import inr, live
+def make_live(name: str, shape: tuple[int, int], parameters: MeasurementParameters, device: torch.device) -> LiveMethod:
+    """Make a method for a slice of (ny, nx) pixels.
 
-    get_method(name)
-    if name == "inr":
+    Parameters
+    ----------
+    parameters
+        Of the method's ``parameter_type`` or one derived from it: methods take what they know, so
+        :class:`~inr_core.solvers.live_parameters.MethodParameters` serves them all.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such method, or the parameters are another method's.
+    """
+    from inr_core.solvers import grasp, inr, live
+
+    wanted = get_method(name).parameter_type
+    if not isinstance(parameters, wanted):
+        raise ParameterError(f"{type(parameters).__name__} for method '{name}'", wanted.__name__)
+    if name == "inr" and isinstance(parameters, InrParameters):
         return inr.InrMethod(shape, parameters, device)
+    if name == "grasp" and isinstance(parameters, GraspParameters):
+        return grasp.GraspMethod(shape, parameters, device)
     simple = live.CgSenseMethod if name == "cg_sense" else live.GriddingMethod
     return simple(shape, parameters, device)

@@ -12,7 +12,7 @@ import torch
 from inr_core.errors import ParameterError
 from inr_core.methods import METHOD_NAMES, get_method, list_methods, make_live
 from inr_core.parameters import describe
-from inr_core.solvers.live_parameters import InrParameters
+from inr_core.solvers.live_parameters import InrParameters, MethodParameters
 
 CPU = torch.device("cpu")
 
@@ -37,8 +37,8 @@ def test_defaults_are_legal_and_described(method: object) -> None:
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_each_is_made_from_the_parameters_of_the_largest(name: str) -> None:
     wanted = {f.name for f in fields(get_method(name).parameter_type)}
-    assert wanted <= {f.name for f in fields(InrParameters)}
-    method = make_live(name, (8, 9), InrParameters(), CPU)
+    assert wanted <= {f.name for f in fields(MethodParameters)}
+    method = make_live(name, (8, 9), MethodParameters(), CPU)
     assert method.shape == (8, 9)
     assert method.n_frames == method.steps == 0
 
@@ -46,17 +46,22 @@ def test_each_is_made_from_the_parameters_of_the_largest(name: str) -> None:
 def test_only_what_is_said_to_refine_does() -> None:
     kspace, traj = torch.ones(2, 8, 32, dtype=torch.complex64), _traj()
     for name in METHOD_NAMES:
-        method = make_live(name, (16, 16), InrParameters(refine_passes=1), CPU)
+        method = make_live(name, (16, 16), MethodParameters(refine_passes=1, grasp_iterations=1), CPU)
         for _ in range(2):
             method.add_frame(kspace, traj)
         assert (method.refine() is not None) == get_method(name).refines
-        assert method.tune() == get_method(name).refines
+        assert method.tune() == (name == "inr")
 
 
-@pytest.mark.parametrize("use", [get_method, lambda name: make_live(name, (8, 8), InrParameters(), CPU)])
+@pytest.mark.parametrize("use", [get_method, lambda name: make_live(name, (8, 8), MethodParameters(), CPU)])
 def test_an_unknown_method_is_refused(use: object) -> None:
-    with pytest.raises(ParameterError, match=r"^method 'grasp'; expected one of inr, cg_sense, nufft$"):
-        use("grasp")  # type: ignore[operator]
+    with pytest.raises(ParameterError, match=r"^method 'graps'; expected one of inr, grasp, cg_sense, nufft$"):
+        use("graps")  # type: ignore[operator]
+
+
+def test_parameters_of_another_method_are_refused() -> None:
+    with pytest.raises(ParameterError, match=r"^InrParameters for method 'grasp'; expected GraspParameters$"):
+        make_live("grasp", (8, 8), InrParameters(), CPU)
 
 
 def test_the_table_is_read_without_torch() -> None:

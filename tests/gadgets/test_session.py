@@ -176,7 +176,7 @@ BAD = {
     "unknown config": (
         [ConfigFile("nope").pack(), *GOOD[1:]],
         0,
-        "configuration 'nope'; expected one of cg_sense, inr_dynamic",
+        "configuration 'nope'; expected one of cg_sense, grasp, inr_dynamic",
     ),
     "no config's name": ([ConfigFile("").pack(), *GOOD[1:]], 0, "no name of a configuration; expected one of cg_sense"),
     "config's path": (

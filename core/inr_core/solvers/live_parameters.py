@@ -52,7 +52,32 @@ class LiveParameters(MeasurementParameters):
 
 
 @dataclass(frozen=True)
-class InrParameters(LiveParameters):
+class RefinementParameters(LiveParameters):
+    """What follows the scan."""
+
+    refine_seconds: float = parameter(
+        150.0, "time limit of the refinement, unless recon.deterministic is true", unit="s", minimum=0, maximum=1e5
+    )
+
+
+@dataclass(frozen=True)
+class GraspParameters(RefinementParameters):
+    """Temporal total variation of all frames at once, by nonlinear conjugate gradients."""
+
+    grasp_weight: float = parameter(
+        0.02,
+        "weight of GRASP's temporal total variation, relative to the maximum of the gridded images",
+        minimum=0,
+        maximum=10,
+    )
+    grasp_tikhonov: float = parameter(
+        0.02, "weight of |x|^2 in GRASP, relative to the data's; holds what no spoke measures", minimum=0, maximum=10
+    )
+    grasp_iterations: int = parameter(20, "nonlinear conjugate gradient iterations of GRASP", minimum=1, maximum=10000)
+
+
+@dataclass(frozen=True)
+class InrParameters(RefinementParameters):
     """The implicit neural representation: its training while the scan runs, and its refinement."""
 
     features: int = parameter(4, "features of each level of the grid", minimum=1, maximum=32)
@@ -79,7 +104,9 @@ class InrParameters(LiveParameters):
         maximum=1000,
     )
     refine_passes: float = parameter(100.0, "times that the refinement visits each frame", minimum=0, maximum=1e5)
-    refine_seconds: float = parameter(
-        150.0, "time limit of the refinement, unless recon.deterministic is true", unit="s", minimum=0, maximum=1e5
-    )
     seed: int = parameter(0, "seed of the initial weights and of the training's draws", minimum=0, maximum=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class MethodParameters(InrParameters, GraspParameters):
+    """What any method may ask for: the parameters of a host that lets its user choose."""

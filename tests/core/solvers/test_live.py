@@ -19,7 +19,7 @@ from inr_core.operators.nufft import Nufft
 from inr_core.phantoms import CoilArray, Ellipses, Grid, kspace
 from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.live import LiveMethod, RefinedSeries
-from inr_core.solvers.live_parameters import InrParameters
+from inr_core.solvers.live_parameters import MethodParameters
 from inr_core.trajectory import radial_trajectory, spoke_angles
 from radial import RadialScan, cine_scan, error
 
@@ -37,7 +37,7 @@ def live(scan: RadialScan, method: LiveMethod, tune_steps: int = 2) -> Tensor:
 
 
 def made(scan: RadialScan, name: str = "inr", **parameters: Any) -> LiveMethod:
-    return make_live(name, scan.shape, InrParameters(**{"refine_passes": 100.0, **parameters}), CPU)
+    return make_live(name, scan.shape, MethodParameters(**{"refine_passes": 100.0, **parameters}), CPU)
 
 
 @cache
@@ -85,7 +85,7 @@ def test_gridding_shows_the_plateau_of_a_disc_at_its_value() -> None:
     grid, coils = Grid((48, 40), (480.0, 400.0)), CoilArray.loops(6, (480.0, 400.0))
     traj = radial_trajectory(spoke_angles(np.arange(150)), 96)
     samples = kspace(Disc(), coils, grid, traj, np.zeros(150))
-    method = make_live("nufft", (40, 48), InrParameters(), CPU)
+    method = make_live("nufft", (40, 48), MethodParameters(), CPU)
     image = method.add_frame(torch.from_numpy(samples), torch.from_numpy(traj)).abs()
     y, x = np.moveaxis(grid.points, -1, 0)[::-1]
     plateau = torch.from_numpy(np.hypot(x, y) < 80)
@@ -165,7 +165,7 @@ def test_a_single_frame_has_no_refined_series() -> None:
     method.add_frame(scan.kspace[0], scan.traj[0])
     assert method.tune() is False
     assert method.refine() is None
-    assert make_live("inr", scan.shape, InrParameters(), CPU).refine() is None
+    assert make_live("inr", scan.shape, MethodParameters(), CPU).refine() is None
 
 
 def test_refining_stops_when_told_and_gives_what_there_is() -> None:
@@ -321,7 +321,7 @@ class TestCuda:
         scan = cine_scan(frames=6)
         results = []
         for device in ("cpu", "cuda"):
-            method = make_live(name, scan.shape, InrParameters(refine_passes=2.0), torch.device(device))
+            method = make_live(name, scan.shape, MethodParameters(refine_passes=2.0), torch.device(device))
             results.append(live(scan, method, tune_steps=1).cpu())
             refined = method.refine()
             assert refined is None or refined.images.device.type == device
