@@ -18,6 +18,9 @@ GOLDEN_RATIO = (1.0 + math.sqrt(5.0)) / 2.0
 GOLDEN_ANGLE_DEG = 180.0 / GOLDEN_RATIO
 """111.246 degrees: 180 * 2 / (1 + sqrt 5)."""
 
+_BAND_EDGE = 1e-3  # of the edge of k-space: rounding, not another frequency
+_SQUARE = 1e-3  # by which pixels that are meant to be square may miss it: the fit's rounding
+
 Base = Literal["pi", "2pi"]
 _BASE_DEG = {"pi": 180.0, "2pi": 360.0}
 
@@ -136,7 +139,9 @@ def radial_trajectory(
     return np.asarray(radius[None, :, None] * direction[:, None, :], dtype=np.float32)
 
 
-def ramp_density(traj: NDArray[np.float32], matrix: tuple[int, int], *, aspect: float = 1.0) -> NDArray[np.float32]:
+def ramp_density(
+    traj: NDArray[np.float32], matrix: tuple[int, int], *, aspect: float | None = None
+) -> NDArray[np.float32]:
     """Density compensation of radial spokes, with the scale at which gridding returns the image itself.
 
     With y(k) = 1/sqrt(nx ny) sum_r x(r) exp(-2 pi i k r), the inverse transform x(r) = sqrt(nx ny) * integral of
@@ -151,6 +156,9 @@ def ramp_density(traj: NDArray[np.float32], matrix: tuple[int, int], *, aspect: 
     plateau of a large object is several per cent off. With it, it is right to 1 % for objects up to half the sampled
     field of view across, which is all of the image at twofold oversampling.
 
+    Samples beyond 0.5 cycles per pixel, which spokes have along the longer side of oblong pixels, get no weight: an
+    image of that matrix cannot say anything about them, and a discrete transform takes them for others inside.
+
     Parameters
     ----------
     traj : (spokes, samples, 2) cycles per pixel
@@ -158,7 +166,8 @@ def ramp_density(traj: NDArray[np.float32], matrix: tuple[int, int], *, aspect: 
     matrix
         (nx, ny) of the image.
     aspect
-        Height of a pixel over its width, as in :func:`radial_trajectory`.
+        Height of a pixel over its width, as in :func:`radial_trajectory`; None for what the spokes' lengths say: they
+        are one length in cycles per mm, so in cycles per pixel their ends lie on an ellipse.
 
     Returns
     -------
@@ -172,6 +181,8 @@ def ramp_density(traj: NDArray[np.float32], matrix: tuple[int, int], *, aspect: 
     if traj.ndim != 3 or traj.shape[-1] != 2 or traj.shape[0] < 1 or traj.shape[1] < 2:
         raise DataError(f"a trajectory of shape {traj.shape}", "(spokes, samples, 2) with at least two samples")
     k = traj.astype(np.float64)
+    inside = np.abs(k).max(axis=-1) <= 0.5 * (1 + _BAND_EDGE)
+    aspect = _aspect_of(k[:, -1] - k[:, 0]) if aspect is None else aspect
     k[..., 1] /= aspect
     along = k[:, -1] - k[:, 0]
     length = np.linalg.norm(along, axis=-1, keepdims=True)
@@ -184,8 +195,21 @@ def ramp_density(traj: NDArray[np.float32], matrix: tuple[int, int], *, aspect: 
     low, high = -radius.min(axis=1, keepdims=True), radius.max(axis=1, keepdims=True)
     alone = (distance > np.maximum(np.minimum(low, high), 0) + cell / 2) & (np.abs(high - low) > 1.5 * cell)
     ring = distance * cell * np.where(alone, 2.0, 1.0) + _centre_weight(radius)
-    area = np.pi / k.shape[0] * ring * aspect
+    area = np.pi / k.shape[0] * ring * inside * aspect
     return np.asarray(matrix[0] * matrix[1] * area, dtype=np.float32)
+
+
+def _aspect_of(ends: NDArray[np.float64]) -> float:
+    """Ratio of the axes of the ellipse on which these vectors (spokes, 2) end; 1 where they do not tell two axes."""
+    squares = ends**2
+    values, vectors = np.linalg.eigh(squares.T @ squares)
+    if values[0] <= 1e-4 * values[1]:
+        return 1.0
+    per_x, per_y = vectors @ ((vectors.T @ squares.sum(axis=0)) / values)
+    if per_x <= 0 or per_y <= 0:
+        return 1.0
+    aspect = math.sqrt(per_x / per_y)
+    return 1.0 if abs(aspect - 1) < _SQUARE else aspect
 
 
 def _centre_weight(radius: NDArray[np.float64]) -> NDArray[np.float64]:

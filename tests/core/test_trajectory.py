@@ -143,6 +143,35 @@ def test_weights_are_ring_areas_with_the_centre_of_euler_and_maclaurin() -> None
     assert density[2, 7] == pytest.approx(15 * np.pi / 7 * 0.2 * 0.1, rel=1e-5)
 
 
+@pytest.mark.parametrize("aspect", [1.5, 0.7])
+@pytest.mark.parametrize("center", [48, 24], ids=["full", "asymmetric"])
+def test_the_spokes_tell_the_aspect_of_the_pixels(aspect: float, center: int) -> None:
+    traj = radial_trajectory(spoke_angles(np.arange(13)), 96, center, spacing=0.4 / 96, aspect=aspect)
+    told = ramp_density(traj, (48, 32), aspect=aspect)
+    assert ramp_density(traj, (48, 32)) == pytest.approx(told, rel=1e-4, abs=1e-9)
+    assert ramp_density(traj, (48, 32), aspect=1.0) != pytest.approx(told, rel=0.05)
+
+
+@pytest.mark.parametrize("angles", [[0.3], [0.3, 0.3, 0.3]], ids=["one spoke", "one direction"])
+def test_spokes_of_one_direction_tell_no_aspect(angles: list[float]) -> None:
+    traj = radial_trajectory(angles, 16)
+    assert np.array_equal(ramp_density(traj, (8, 8)), ramp_density(traj, (8, 8), aspect=1.0))
+
+
+def test_square_pixels_are_square_to_the_bit() -> None:
+    traj = radial_trajectory(spoke_angles(np.arange(1000, 1013)), 192)
+    assert np.array_equal(ramp_density(traj, (96, 96)), ramp_density(traj, (96, 96), aspect=1.0))
+
+
+def test_samples_beyond_the_band_have_no_weight() -> None:
+    traj = radial_trajectory([0.0, np.pi / 2, 0.8], 48, aspect=1.5)
+    density = ramp_density(traj, (48, 32))
+    outside = np.abs(traj).max(axis=-1) > 0.5005
+    assert outside.sum() == 15 + 3  # of the upright spoke, and of the oblique one
+    assert not density[outside].any()
+    assert (density[~outside] > 0).all()
+
+
 @pytest.mark.parametrize("shape", [(4, 2), (4, 1, 2), (4, 8, 3), (0, 8, 2)])
 def test_a_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match=r"a trajectory of shape \(.*\); expected \(spokes, samples, 2\)"):
