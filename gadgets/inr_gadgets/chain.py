@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -215,7 +216,7 @@ def place_parameters(
         if len(matches) != 1:
             good = ", ".join(".".join(key) for key in (matches or known))
             problem = "is of several gadgets" if matches else "is of no gadget here"
-            raise ParameterError(f"parameter '{name}' {problem}", f"one of {good}")
+            raise ParameterError(f"parameter '{name}' {problem}", f"one of {good}", _meant(plain, known))
         target, parameter = matches[0]
         if parameter in placed[target]:
             raise ParameterError(f"parameter {target}.{parameter} is given twice", "once")
@@ -227,6 +228,13 @@ def _merge(old: Mapping[str, object], new: Mapping[str, object]) -> dict[str, ob
     """Let new values win over old ones of the same name, however that is written."""
     names = {_plain(name) for name in new}
     return {name: value for name, value in old.items() if _plain(name) not in names} | dict(new)
+
+
+def _meant(plain: str, known: Iterable[tuple[str, str]]) -> str:
+    """The parameter that a wrong name is close to, as a question; empty if it is close to none."""
+    names = {_plain(key[1]): key for key in known}
+    close = difflib.get_close_matches(plain.rpartition(".")[2], names, n=1)
+    return f"did you mean {'.'.join(names[close[0]])}?" if close and close[0] != plain else ""
 
 
 def _plain(name: str) -> str:

@@ -91,7 +91,9 @@ def parse_header(xml: bytes | str) -> Any:
             return xsd.CreateFromDocument(text.encode())
     except (ValueError, TypeError, SyntaxError, LookupError) as error:
         # xsdata reports the XML's own faults as ParserError (a ValueError) and missing elements as TypeError.
-        raise DataError(f"a malformed header ({error})", "an ISMRMRD header", "check it with ismrmrd.xsd") from None
+        absent = re.findall(r"'(\w+)'", str(error)) if isinstance(error, TypeError) else []
+        reason = f"it lacks {', '.join(absent)}" if absent else error
+        raise DataError(f"a malformed header ({reason})", "an ISMRMRD header", "check it with ismrmrd.xsd") from None
 
 
 def encoding(header: Any, index: int = 0) -> Encoding:

@@ -16,6 +16,7 @@ from inr_core.errors import DataError
 from inr_core.trajectory import GOLDEN_ANGLE_DEG, radial_trajectory, spoke_angles
 from inr_gadgets import buffer as module
 from inr_gadgets.buffer import BufferGadget, BufferParameters
+from inr_gadgets.conventions.understanding import MOST_HELD
 from inr_gadgets.frame import Frame
 from inr_gadgets.header import parse_header
 from scans import COILS, SPOKES, N, embedded, golden_scan, header, noise_readout, readout
@@ -323,6 +324,29 @@ def test_scans_with_nothing_in_them_are_refused() -> None:
         gather([])
     with pytest.raises(DataError, match=r"without usable imaging readouts \(3 non-finite\)"):
         gather([readout(i, data=np.full((1, 64), np.nan, np.complex64)) for i in range(3)])
+
+
+def test_a_scan_that_never_becomes_usable_ends_before_it_fills_the_memory() -> None:
+    taken = []
+
+    def broken() -> Iterator[Any]:
+        for i in range(MOST_HELD + 100):
+            taken.append(i)
+            yield readout(i, data=np.full((1, 4), np.nan, np.complex64))
+
+    with pytest.raises(DataError, match=rf"without usable imaging readouts \({MOST_HELD} non-finite\)"):
+        gather(broken())
+    assert len(taken) == MOST_HELD
+
+
+def test_readouts_that_are_no_imaging_do_not_hold_the_scan_back_for_ever() -> None:
+    others = [readout(i, flags=[ismrmrd.ACQ_IS_NAVIGATION_DATA]) for i in range(5, MOST_HELD + 50)]
+    gadget = BufferGadget(header(), BufferParameters(spokes_per_frame=6))
+    last = readout(MOST_HELD + 50)
+    frames = list(gadget.process([*(readout(i) for i in range(5)), *others, last]))
+    assert len(frames) == 1
+    assert gadget.understanding is not None
+    assert gadget.understanding.dropped == {"navigator": MOST_HELD - 5}
 
 
 def test_fewer_spokes_than_a_frame_are_refused() -> None:

@@ -73,6 +73,7 @@ BAD = {
         {"coils": 3},
         "parameter 'coils' is of no gadget here; expected one of buffer.spokes, buffer.shared_name, ",
     ),
+    "misspelt": ({"virtual_coil": 3}, r"'virtual_coil' is of no gadget here; .*; did you mean recon\.virtual_coils\?$"),
     "gadget": ({"image.spokes": 3}, "parameter 'image.spokes' is of no gadget here; expected one of buffer.spokes"),
     "ambiguous": (
         {"shared_name": "x"},

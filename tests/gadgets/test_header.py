@@ -47,7 +47,7 @@ def test_a_declared_encoding_other_than_the_bytes_own_does_not_matter() -> None:
         (b"\0", "an empty header"),
         (b"<ismrmrdHeader", r"a malformed header \(.*\); expected an ISMRMRD header"),
         (b"not xml at all", "a malformed header"),
-        (b"<a/>", "a malformed header"),
+        (b"<a/>", r"a malformed header \(it lacks experimentalConditions\); expected an ISMRMRD header"),
         (b"\xff\xfe<\x00", "a header that is not UTF-8 .*; expected an ISMRMRD header in UTF-8"),
         (header_xml().replace("trajectory>", "trajectorie>"), "a malformed header .*trajectorie"),
         ('<!DOCTYPE x [<!ENTITY a "aa">]>' + header_xml()[38:], "a header with a DOCTYPE; expected .* without one"),

@@ -15,9 +15,11 @@ from inr_gadgets.conventions.angles import AngleRule, angle_rule
 from inr_gadgets.conventions.framing import Facts, Framing, facts_of
 from inr_gadgets.conventions.readouts import kind
 from inr_gadgets.conventions.sampling import Sampling, describe_unit, find_sampling
-from inr_gadgets.conventions.survey import Survey
+from inr_gadgets.conventions.survey import LOOK_ALL, Survey
 from inr_gadgets.conventions.whitening import Whitener
 from inr_gadgets.header import Encoding, encoding, noise_bandwidth, refuse_without_radial
+
+MOST_HELD = 4 * LOOK_ALL  # readouts of any kind; one that never brings a usable sample must not fill the memory
 
 
 @dataclass(frozen=True)
@@ -131,14 +133,16 @@ class Opening:
         Raises
         ------
         DataError
-            If it is of another shape than those before it, or cannot be read at all; it is not held then.
+            If it is of another shape than those before it, or cannot be read at all; it is not held then. And if
+            none of :data:`MOST_HELD` readouts could be used.
         """
         what = kind(acquisition.flags)
         if what != "imaging":
             self.dropped[what] += 1
             if self._survey is not None:
                 self.held.append(Held(None, None, acquisition.scan_counter))
-            elif what == "noise" and is_finite(acquisition):
+                return self._full()
+            if what == "noise" and is_finite(acquisition):
                 self.whitener.add(acquisition)
             return False
         space = encoding(self.header, acquisition.encoding_space_ref)
@@ -154,7 +158,15 @@ class Opening:
         self.held.append(Held(acquisition if finite else None, facts, facts.scan_counter))
         if self._survey is None:
             self._survey = Survey(self.parameters, space.tr_ms)
-        return self._survey.add(facts) and self._sampling is not None
+        known = self._survey.add(facts)
+        return self._full() or (known and self._sampling is not None)
+
+    def _full(self) -> bool:
+        if len(self.held) < MOST_HELD:
+            return False
+        if self._sampling is None:
+            raise self._nothing()
+        return True
 
     def conclude(self) -> Understanding:
         """Put together what the readouts so far say.
