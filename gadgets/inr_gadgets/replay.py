@@ -91,6 +91,11 @@ class Replay:
         clock = Pace(self.pace, self.speed, header)
         chain = read_chain(self.config, self.table).build(header, self.settings)
         chain.announce = on_text
+        if self.pace == "scan" and self.table is GADGETS:
+            # As a server does before the first scan comes: else its latencies are those of importing torch.
+            from inr_gadgets.recon import warm_up
+
+            warm_up()
         # Left early, a reader that waits for the next readout's time ends at once.
         yield from chain.run(_counted(clock.paced(scan, stopped), on_sent), interrupt=stopped.set)
         if clock.warning:

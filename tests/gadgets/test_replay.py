@@ -15,12 +15,14 @@ import pytest
 
 from inr_core.errors import ConfigError, DataError, ParameterError
 from inr_core.parameters import parameter
+from inr_gadgets import recon
 from inr_gadgets.client import ServerError
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.image_file import list_series, read_series
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
 from inr_gadgets.server import Server
+from inr_gadgets.simulate import simulate
 
 HEADER = b"""<?xml version="1.0" encoding="UTF-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
@@ -145,6 +147,19 @@ def test_progress_counts_both_ways(scan: ScanFile, config: Path, tmp_path: Path)
     )
     assert max(readouts for readouts, _ in seen) == 6
     assert max(images for _, images in seen) == 7
+
+
+@pytest.mark.parametrize(("pace", "events"), [("scan", ["warm", "readout"]), ("max", ["readout"])])
+def test_at_the_scans_pace_it_is_warm_before_the_first_readout(
+    pace: str, events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = simulate(tmp_path / "scan.h5", matrix=16, frames=2, spokes=5, coils=2)
+    seen: list[str] = []
+    monkeypatch.setattr(recon, "warm_up", lambda: seen.append("warm"))
+    how = Replay(config="nufft", pace=pace, speed=1e4)
+    with ScanFile(made.scan) as scan:
+        how.images(scan, lambda image: None, lambda line: None, lambda n: seen.append("readout") if n == 1 else None)
+    assert seen == events
 
 
 def test_at_the_scans_pace(scan: ScanFile, config: Path, tmp_path: Path) -> None:
