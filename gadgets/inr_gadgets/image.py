@@ -115,7 +115,7 @@ class ImageGadget(Gadget):
             raise DataError(
                 f"an image of {data.shape} {data.dtype} in series {series}",
                 f"{known[0]} {known[1]} as before in that series",
-                "give each encoding space a series of its own",
+                "send encoding spaces of different matrices as scans of their own",
             )
 
     def _attributes(self, image: ismrmrd.Image, scaled: bool) -> ismrmrd.Meta:

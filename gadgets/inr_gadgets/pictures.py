@@ -91,15 +91,8 @@ def load_movie(
                 f"series {index} of {path} has images (channels, z, y, x) = {data.shape[1:]}",
                 "one channel and one slice an image",
             )
-        planes = [(header.slice, header.set, header.contrast) for header in headers]
-        groups = [int(attributes.get("inr_group", 0)) for attributes in meta]
-        mixed = len(set(zip(planes, groups, strict=True))) > len(set(planes))
-        for image, header, attributes, plane, part in zip(data[:, 0, 0], headers, meta, planes, groups, strict=True):
-            name = SERIES_NAMES.get(index, f"series {index}")
-            if len(set(planes)) > 1:
-                name += " slice {} set {} contrast {}".format(*plane)
-            if mixed:
-                name += f" group {part}"
+        names = _panel_names(SERIES_NAMES.get(index, f"series {index}"), headers, meta)
+        for image, header, attributes, name in zip(data[:, 0, 0], headers, meta, names, strict=True):
             frame = int(attributes.get("inr_frame", header.repetition))
             panels.setdefault(name, {})[frame] = np.abs(image).astype(np.float64)
             stamps.setdefault(name, {})[frame] = header.acquisition_time_stamp
@@ -245,6 +238,19 @@ def write_contact_sheet(
     sheet = np.concatenate([np.pad(row, [(0, _GAP_PIXELS), (0, 0)]) for row in rows])
     image_module = _pillow()[0]
     _guarded(path, lambda: image_module.fromarray(sheet).save(path, format="PNG"))
+
+
+def _panel_names(series: str, headers: Sequence[Any], meta: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The panel that each image of a series belongs to: the series' own, or one for each slice, average .. in it."""
+    planes = [(header.slice, header.set, header.contrast) for header in headers]
+    groups = [int(attributes.get("inr_group", 0)) for attributes in meta]
+    several = len(set(planes)) > 1
+    mixed = len(set(zip(planes, groups, strict=True))) > len(set(planes))
+    names = []
+    for plane, group in zip(planes, groups, strict=True):
+        name = series + (" slice {} set {} contrast {}".format(*plane) if several else "")
+        names.append(name + (f" group {group}" if mixed else ""))
+    return names
 
 
 def _frame_ms(stamps: Mapping[int, int], path: str) -> float:
