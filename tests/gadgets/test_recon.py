@@ -88,6 +88,18 @@ def test_live_images_first_and_then_the_refined_series() -> None:
     assert not np.allclose(series(images, 1), series(images, 2))
 
 
+def test_grasp_streams_and_refines() -> None:
+    made, lines = gadget(method="grasp", grasp_iterations=4)
+    images = list(made.process(frames()))
+    assert [image.image_series_index for image in images] == [1] * N + [2] * N
+    # Its live images are those of the INR as long as that has not learnt anything.
+    np.testing.assert_array_equal(series(images, 1), series(process(frames(), tune_steps=0), 1))
+    assert not np.allclose(series(images, 1), series(images, 2))
+    assert steps(images) == [0] * N + [4] * N
+    assert {image.meta["inr_method"] for image in images} == {"grasp"}
+    assert lines[-1].endswith(" s, 4 steps")
+
+
 def test_images_leave_before_the_next_frame_is_asked_for() -> None:
     taken: list[int] = []
 

@@ -154,7 +154,7 @@ def minimise(objective: GraspObjective, start: Tensor, iterations: int) -> Itera
 
     As in the paper the corner of the modulus is rounded, |d| ~ sqrt(|d|^2 + e^2), here by an e that falls from 1e-2 to
     3e-4 of the images' maximum, so that first the large and then the small steps in time are settled. Two things make
-    ten iterations do the work of forty. The preconditioner g + D^H diag(lambda / |Dx|) D is the Hessian with the
+    ten iterations do the work of twenty. The preconditioner g + D^H diag(lambda / |Dx|) D is the Hessian with the
     time-averaged gram, which is about g, for the gram: a tridiagonal system along time in each pixel, solved exactly.
     And the line search is exact: along a line the data term is a parabola, and the total variation is replaced by
     touching parabolas a few times over. An iteration takes one product with the gram.

@@ -65,7 +65,7 @@ class GraspParameters(RefinementParameters):
     """Temporal total variation of all frames at once, by nonlinear conjugate gradients."""
 
     grasp_weight: float = parameter(
-        0.02,
+        0.012,
         "weight of GRASP's temporal total variation, relative to the maximum of the gridded images",
         minimum=0,
         maximum=10,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
+from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.conjugate_gradient import conjugate_gradient
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.grasp import GraspMethod, GraspObjective, minimise, solve_tridiagonal
@@ -135,6 +136,21 @@ def test_blocks_of_frames_make_no_difference() -> None:
         [frame.gram(problem.csm).forward(part) for frame, part in zip(problem.frames, x.split(1), strict=True)]
     )
     torch.testing.assert_close(problem.gram(x), one_by_one + problem.tikhonov * x, rtol=1e-4, atol=1e-5)
+
+
+def test_a_long_scan_is_transformed_a_few_frames_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The coils' spectra, 32 images a frame with 8 coils, are what would fill the memory."""
+    at_once, forward = list[int](), ToeplitzGram.forward
+
+    def counting(gram: ToeplitzGram, x: Tensor) -> Tensor:
+        at_once.append(len(x))
+        return forward(gram, x)
+
+    problem = objective(cine_scan(), 0.02)
+    monkeypatch.setattr(ToeplitzGram, "forward", counting)
+    solved(problem, 2)
+    assert sum(at_once) == 3 * 24  # one product with the start, one an iteration
+    assert max(at_once) <= 4
 
 
 def test_data_without_signal_are_refused() -> None:
