@@ -72,8 +72,10 @@ class Frame(ReconData):  # type: ignore[misc]
         stamped = np.empty((n_spokes, 1, 1, 1, 1), dtype=object)
         for i, header in enumerate(headers):
             copy = type(header).from_buffer_copy(header)
-            copy.user_int[FRAME_INDEX_SLOT], copy.user_int[GROUP_INDEX_SLOT] = index, group
             stamped[i, 0, 0, 0, 0] = copy
+        # The first header alone: an image takes the middle one's, and so the scanner's own numbers (but of one spoke).
+        first = stamped[0, 0, 0, 0, 0]
+        first.user_int[FRAME_INDEX_SLOT], first.user_int[GROUP_INDEX_SLOT] = index, group
         sampling = SamplingDescription()
         sampling.recon_matrix[:] = (*matrix, 1)
         sampling.encoded_matrix[:] = (n_samples, n_spokes, 1)
@@ -89,7 +91,10 @@ class Frame(ReconData):  # type: ignore[misc]
         return cls(recon_data.bits, getattr(recon_data, "arrived", None))
 
     def without_data(self) -> Frame:
-        """What an image's geometry needs of the frame: its middle readout's header and the matrix, no samples."""
+        """What an image's geometry needs of the frame: its middle readout's header and the matrix.
+
+        No samples, and no longer its number and group, which are in the first header.
+        """
         bit = self.bits[0].data
         middle = np.empty((1, 1, 1, 1, 1), dtype=object)
         middle[0, 0, 0, 0, 0] = self.headers[len(self.headers) // 2]

@@ -55,6 +55,7 @@ class _Slice:
     """State of one slice (set, contrast ..): the method, and what its images need of the frames."""
 
     method: LiveMethod
+    group: int
     geometry: dict[int, Frame] = field(default_factory=dict)
     reported_steps: int = 0
 
@@ -140,7 +141,7 @@ class ReconGadget(Gadget):
     def _slice(self, slices: dict[int, _Slice], frame: Frame, device: torch.device) -> _Slice:
         if frame.group not in slices:
             method = make_live(self.parameters.method, frame.matrix[::-1], self.parameters, device)
-            slices[frame.group] = _Slice(method)
+            slices[frame.group] = _Slice(method, frame.group)
         return slices[frame.group]
 
     def _live(self, state: _Slice, frame: Frame, described: dict[str, str], device: torch.device) -> ismrmrd.Image:
@@ -207,7 +208,7 @@ class ReconGadget(Gadget):
         }
         for i, image in enumerate(series.images.cpu().numpy()):
             index = series.first + i
-            place = {"inr_frame": index, "inr_group": state.geometry[index].group}
+            place = {"inr_frame": index, "inr_group": state.group}
             yield image_for(state.geometry[index], image, REFINED_SERIES, index, meta | place)
 
 

@@ -34,6 +34,7 @@ def spoke(number: int, slice_: int) -> ismrmrd.Acquisition:
         kspace_encode_step_1=number % SPOKES,
         acquisition_time_stamp=5000 + 2 * counter,
     )
+    made.user_int[:] = tuple(range(10, 18))
     made.position[:] = tuple(CENTRES[slice_])
     made.read_dir[:], made.phase_dir[:], made.slice_dir[:] = (tuple(column) for column in TURN.T)
     return made
@@ -67,6 +68,7 @@ def test_images_lie_where_their_readouts_were(images: Path, series: int) -> None
         assert [float(v) for v in meta["ImageRowDir"]] == pytest.approx(TURN[:, 0], abs=1e-6)
         assert [float(v) for v in meta["ImageColumnDir"]] == pytest.approx(TURN[:, 1], abs=1e-6)
         assert list(header.field_of_view) == [320, 240, 8]
+        assert list(header.user_int) == list(range(10, 18))
         middle = SPOKES * header.repetition + SPOKES // 2
         assert header.acquisition_time_stamp == 5000 + 2 * (2 * middle + header.slice)
         assert (int(meta["inr_group"]), int(meta["inr_frame"])) == (header.slice, header.repetition)
