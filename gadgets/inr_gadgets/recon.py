@@ -191,21 +191,26 @@ class ReconGadget(Gadget):
             self.announce(f"{label}a single frame has no series to refine; there is no series {REFINED_SERIES}")
             return
         stopped = progress.part < 1 and self.stop.is_set()
-        if stopped and series.steps == 0:
-            # A field that has not been trained on the whole scan is not an image that anybody should look at.
-            self.announce(f"{label}stopped before the refinement; there is no series {REFINED_SERIES}")
+        if series.steps == 0:
+            # What has not been worked on since the live series is not a refined one.
+            why = "stopped before the refinement" if stopped else "no time for the refinement (recon.refine_seconds)"
+            self.announce(f"{label}{why}; there is no series {REFINED_SERIES}")
             return
         seconds = time.monotonic() - ended
         self.announce(f"{label}refined {len(series.images)} frames in {seconds:.1f} s, {series.steps} steps")
         if stopped:
             text = f"stopped at {100 * progress.part:.0f} % of the refinement: series {REFINED_SERIES} is unfinished"
-            self.announce(operator_line("WARNING", f"{label}{text}, and may be worse than series {LIVE_SERIES}"))
+            self.announce(operator_line("WARNING", f"{label}{text}"))
+        if series.remark:
+            self.announce(operator_line("WARNING", f"{label}{series.remark}; more recon.refine_seconds would help"))
         meta = {
             **described,
             "inr_steps": series.steps,
             "inr_refine_s": f"{seconds:.3f}",
             "inr_peak_memory_mib": f"{peak_memory_mib(device):.1f}",
         }
+        if series.remark:
+            meta["inr_remark"] = series.remark
         for i, image in enumerate(series.images.cpu().numpy()):
             index = series.first + i
             place = {"inr_frame": index, "inr_group": state.group}

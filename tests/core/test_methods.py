@@ -12,7 +12,7 @@ import torch
 from inr_core.errors import ParameterError
 from inr_core.methods import METHOD_NAMES, get_method, list_methods, make_live
 from inr_core.parameters import describe
-from inr_core.solvers.live_parameters import InrParameters, MethodParameters
+from inr_core.solvers.live_parameters import GraspParameters, MethodParameters
 
 CPU = torch.device("cpu")
 
@@ -60,8 +60,8 @@ def test_an_unknown_method_is_refused(use: object) -> None:
 
 
 def test_parameters_of_another_method_are_refused() -> None:
-    with pytest.raises(ParameterError, match=r"^InrParameters for method 'grasp'; expected GraspParameters$"):
-        make_live("grasp", (8, 8), InrParameters(), CPU)
+    with pytest.raises(ParameterError, match=r"^GraspParameters for method 'inr'; expected InrParameters$"):
+        make_live("inr", (8, 8), GraspParameters(), CPU)
 
 
 def test_the_table_is_read_without_torch() -> None:

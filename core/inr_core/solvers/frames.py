@@ -59,7 +59,8 @@ class MeasuredFrame:
                 "(coils, spokes, samples) and (spokes, samples, 2)",
             )
         density = torch.from_numpy(ramp_density(traj.cpu().numpy(), shape[::-1])).to(kspace.device)
-        weights = (density / density.mean()) ** ramp_exponent
+        # Samples beyond the band have no density, and none to any power.
+        weights = torch.where(density > 0, (density / density.mean()) ** ramp_exponent, 0.0)
         weights = (weights * (density.mean() / weights.mean()))[None]
         adjoint = Nufft(traj[None], shape).adjoint(weights * kspace[None])
         return cls(index, adjoint[0], toeplitz_kernel(traj[None], weights, shape))

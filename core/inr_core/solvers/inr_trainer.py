@@ -25,9 +25,11 @@ class InrTrainer:
 
     The objective of a window of n frames, images scaled so that the scan's maximum is about 1:
 
-        1/n [ sum_t (1/2 x_t^H G_t x_t - Re x_t^H b_t) / g  +  temporal_tv * TV_t(x) ]
+        1/n [ sum_t (1/2 x_t^H G_t x_t - Re x_t^H b_t) / g  +  mu/2 |x_t - d_t|^2  +  temporal_tv * TV_t(x) ]
 
-    with g the mean of the gram's diagonal. Its gradient with respect to the images is a closed form; only the field is
+    with g the mean of the gram's diagonal, and d a draft of the series with its weight mu, in the refinement only: the
+    directions in which few spokes say little are those that gradient descent is slow in, and there the draft is at
+    hand. Its gradient with respect to the images is a closed form; only the field is
     differentiated automatically.
 
     Parameters
@@ -83,6 +85,7 @@ class InrTrainer:
         self,
         history: FrameHistory,
         csm: Tensor,
+        draft: Tensor | None = None,
         *,
         limit_s: float = math.inf,
         stopped: Callable[[], bool] = lambda: False,
@@ -94,6 +97,8 @@ class InrTrainer:
         ----------
         history, csm
             Frames and the scan's final receive maps.
+        draft : (frames, ny, nx)
+            A series of all these frames that the images are pulled towards by ``draft_weight``; None for no pull.
         limit_s
             Seconds; the schedule is shortened to fit. inf: exactly ``refine_passes``.
         stopped
@@ -115,7 +120,8 @@ class InrTrainer:
             # Windows may overhang both ends, so that the first and last frames are drawn as often as the others.
             start = self._draw(history.first - length + 1, history.first + len(history) - 1)
             start = max(history.first, min(history.first + len(history) - length, start))
-            self._step(history, csm, start, length, rate)
+            target = None if draft is None else draft[start - history.first :][:length] / self.scale
+            self._step(history, csm, start, length, rate, target)
             steps += 1
             part = steps / total
             if math.isfinite(limit_s):
@@ -132,12 +138,16 @@ class InrTrainer:
     def _draw(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (1,), generator=self._generator))
 
-    def _step(self, history: FrameHistory, csm: Tensor, start: int, length: int, rate: float) -> None:
+    def _step(
+        self, history: FrameHistory, csm: Tensor, start: int, length: int, rate: float, target: Tensor | None = None
+    ) -> None:
         times, coil_images, kernel = history.window(start, length)
         gram, right = ToeplitzGram(kernel, csm), (csm.conj() * coil_images).sum(1) / self.scale
 
         def gradient(images: Tensor) -> Tensor:
             pull = (gram.forward(images) - right) / self.strength
+            if target is not None:
+                pull += self.parameters.draft_weight * (images - target)
             return (pull + self.parameters.temporal_tv * temporal_tv_gradient(images)) / length
 
         touched = self.field.touched(times)

@@ -29,11 +29,14 @@ class RefinedSeries:
     images : (frames, ny, nx) complex64
     steps : int
         Training steps that were taken.
+    remark : str
+        What the operator should know of it: that it is not what was asked for, and why. Empty if it is.
     """
 
     first: int
     images: Tensor
     steps: int
+    remark: str = ""
 
 
 class LiveMethod(ABC):
@@ -108,7 +111,7 @@ class LiveMethod(ABC):
         """The image of a frame, (ny, nx)."""
 
     def _maps_changed(self, before: Tensor, after: Tensor) -> None:  # noqa: B027 - most methods have nothing to do
-        """Told when receive maps are replaced, before the frame that brought them is reconstructed."""
+        """Told when receive maps are replaced; ``before`` and ``after`` are (coils, ny, nx)."""
 
     def tune(self) -> bool:
         """Use a moment in which no frame is waiting; False if there is nothing to do."""

@@ -77,7 +77,7 @@ class GraspParameters(RefinementParameters):
 
 
 @dataclass(frozen=True)
-class InrParameters(RefinementParameters):
+class InrParameters(GraspParameters):
     """The implicit neural representation: its training while the scan runs, and its refinement."""
 
     features: int = parameter(4, "features of each level of the grid", minimum=1, maximum=32)
@@ -103,10 +103,13 @@ class InrParameters(RefinementParameters):
         minimum=0,
         maximum=1000,
     )
-    refine_passes: float = parameter(100.0, "times that the refinement visits each frame", minimum=0, maximum=1e5)
+    draft_weight: float = parameter(
+        1.0, "pull of the refinement towards GRASP's series, relative to the data's", minimum=0, maximum=1000
+    )
+    refine_passes: float = parameter(70.0, "times that the refinement visits each frame", minimum=0, maximum=1e5)
     seed: int = parameter(0, "seed of the initial weights and of the training's draws", minimum=0, maximum=2**31 - 1)
 
 
 @dataclass(frozen=True)
-class MethodParameters(InrParameters, GraspParameters):
+class MethodParameters(InrParameters):
     """What any method may ask for: the parameters of a host that lets its user choose."""
