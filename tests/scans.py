@@ -108,3 +108,19 @@ def noise_readout(rng: np.random.Generator, mixing: np.ndarray, samples: int = 5
     """A noise readout whose coils share noise through ``mixing`` (coils, coils)."""
     white = (rng.standard_normal((len(mixing), samples)) + 1j * rng.standard_normal((len(mixing), samples))) / 2**0.5
     return readout(data=(mixing @ white).astype(np.complex64), flags=[ismrmrd.ACQ_IS_NOISE_MEASUREMENT], **fields)
+
+
+def smallest_header(tr_ms: float) -> bytes:
+    """A radial header of 8 x 8 pixels, twofold oversampled, for tests in which nothing is reconstructed."""
+    return f"""<?xml version="1.0" encoding="UTF-8"?>
+<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
+ <experimentalConditions><H1resonanceFrequency_Hz>63500000</H1resonanceFrequency_Hz></experimentalConditions>
+ <encoding>
+  <encodedSpace><matrixSize><x>16</x><y>16</y><z>1</z></matrixSize>
+   <fieldOfView_mm><x>300</x><y>300</y><z>8</z></fieldOfView_mm></encodedSpace>
+  <reconSpace><matrixSize><x>8</x><y>8</y><z>1</z></matrixSize>
+   <fieldOfView_mm><x>300</x><y>300</y><z>8</z></fieldOfView_mm></reconSpace>
+  <encodingLimits/><trajectory>radial</trajectory>
+ </encoding>
+ <sequenceParameters><TR>{tr_ms:g}</TR></sequenceParameters>
+</ismrmrdHeader>""".encode()

@@ -18,19 +18,9 @@ from inr_core.errors import ConfigError, ProtocolError
 from inr_gadgets.client import ServerError, is_path, send_scan
 from inr_gadgets.connection import Connection
 from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Text
+from scans import smallest_header
 
-HEADER = b"""<?xml version="1.0" encoding="UTF-8"?>
-<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
- <experimentalConditions><H1resonanceFrequency_Hz>63500000</H1resonanceFrequency_Hz></experimentalConditions>
- <encoding>
-  <encodedSpace><matrixSize><x>16</x><y>16</y><z>1</z></matrixSize>
-   <fieldOfView_mm><x>300</x><y>300</y><z>8</z></fieldOfView_mm></encodedSpace>
-  <reconSpace><matrixSize><x>8</x><y>8</y><z>1</z></matrixSize>
-   <fieldOfView_mm><x>300</x><y>300</y><z>8</z></fieldOfView_mm></reconSpace>
-  <encodingLimits/><trajectory>radial</trajectory>
- </encoding>
- <sequenceParameters><TR>0.5</TR></sequenceParameters>
-</ismrmrdHeader>"""
+HEADER = smallest_header(tr_ms=0.5)
 
 
 class Scan:

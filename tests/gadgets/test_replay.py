@@ -23,19 +23,9 @@ from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
 from inr_gadgets.server import Server
 from inr_gadgets.simulate import simulate
+from scans import smallest_header
 
-HEADER = b"""<?xml version="1.0" encoding="UTF-8"?>
-<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
- <experimentalConditions><H1resonanceFrequency_Hz>63500000</H1resonanceFrequency_Hz></experimentalConditions>
- <encoding>
-  <encodedSpace><matrixSize><x>16</x><y>16</y><z>1</z></matrixSize>
-   <fieldOfView_mm><x>300</x><y>300</y><z>8</z></fieldOfView_mm></encodedSpace>
-  <reconSpace><matrixSize><x>8</x><y>8</y><z>1</z></matrixSize>
-   <fieldOfView_mm><x>300</x><y>300</y><z>8</z></fieldOfView_mm></reconSpace>
-  <encodingLimits/><trajectory>radial</trajectory>
- </encoding>
- <sequenceParameters><TR>2</TR></sequenceParameters>
-</ismrmrdHeader>"""
+HEADER = smallest_header(tr_ms=2)
 
 CONFIG = """<configuration><version>2</version><stream><external>
 <execute name="inr_gadgets.external" target="recon" type="python"/></external></stream></configuration>"""
