@@ -29,7 +29,7 @@ class LiveParameters(MeasurementParameters):
     """The live image: conjugate gradients towards a prediction."""
 
     iterations: int = parameter(8, "conjugate gradient iterations of a live frame", minimum=1, maximum=200)
-    live_coils: int = parameter(6, "strongest virtual coils that the live image is made of", minimum=1, maximum=64)
+    live_coils: int = parameter(4, "strongest virtual coils that the live image is made of", minimum=1, maximum=64)
     start_weight: float = parameter(
         0.2, "weight of the brightness prior of the first frame, relative to the data's", minimum=0, maximum=100
     )
