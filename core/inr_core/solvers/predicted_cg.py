@@ -73,7 +73,7 @@ class PredictedCg(LiveMethod):
             return lambda z: deviation * with_past.forward((deviation * z)[None])[0] + weight * z
 
         # A lag is worked off an iteration at a time: each is a tenth of a decibel, until there are half of them left.
-        iterations = max(-(-self._live.iterations // 2), self._live.iterations - int(self.behind))
+        iterations = max(-(-self._live.iterations // 2), self._live.iterations - int(1.5 * self.behind))
         first = -(-iterations // 2)
         second = iterations - first
         deviation = self._prior.expected(prediction)
