@@ -68,6 +68,15 @@ def walsh_maps(images: Tensor, window: int = 5, iterations: int = 10) -> Tensor:
     return maps * torch.exp(-1j * maps[:1].angle())
 
 
+def recombine(image: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """The image (ny, nx) that was combined by the maps ``before``, as the maps ``after`` combine it.
+
+    Maps (coils, ny, nx) of unit root-sum-of-squares. Their common phase is free: without this an image made with one
+    set of maps does not fit the next.
+    """
+    return (after.conj() * before * image).sum(0)
+
+
 class SmoothMaps:
     """Receive maps as polynomials, fitted to the coil images together with the object (JSENSE, Ying and Sheng).
 

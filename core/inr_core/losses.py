@@ -15,7 +15,7 @@ def temporal_tv(x: Tensor, smooth: float = 1e-3) -> Tensor:
     ``smooth``, in the units of x, rounds the corner at zero; both parts of a complex step share one modulus, so that
     the penalty does not depend on the image's phase.
     """
-    return _modulus(x[1:] - x[:-1], smooth).sum()
+    return modulus(x[1:] - x[:-1], smooth).sum()
 
 
 def temporal_tv_gradient(x: Tensor, consecutive: Tensor | None = None, smooth: float = 1e-3) -> Tensor:
@@ -28,7 +28,7 @@ def temporal_tv_gradient(x: Tensor, consecutive: Tensor | None = None, smooth: f
         Which of the steps count: False between frames that are not neighbours in time. All of them if None.
     """
     step = x[1:] - x[:-1]
-    unit = step / _modulus(step, smooth)
+    unit = step / modulus(step, smooth)
     if consecutive is not None:
         unit = unit * consecutive[:, None, None]
     gradient = torch.zeros_like(x)
@@ -37,5 +37,6 @@ def temporal_tv_gradient(x: Tensor, consecutive: Tensor | None = None, smooth: f
     return gradient
 
 
-def _modulus(step: Tensor, smooth: float) -> Tensor:
+def modulus(step: Tensor, smooth: float) -> Tensor:
+    """sqrt(|step|^2 + smooth^2): the modulus with its corner at zero rounded."""
     return (step.real**2 + step.imag**2 + smooth**2).sqrt()

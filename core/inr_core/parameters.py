@@ -69,11 +69,11 @@ def parse(cls: type[T], values: Mapping[str, object], owner: str) -> T:
     ParameterError
         For an unknown name, a value that is not of the field's type, or one out of its range.
     """
-    fields = {_plain(f.name): f for f in dataclasses.fields(cls)}
+    fields = {plain_name(f.name): f for f in dataclasses.fields(cls)}
     types = get_type_hints(cls)
     parsed: dict[str, object] = {}
     for name, value in values.items():
-        field = fields.get(_plain(name))
+        field = fields.get(plain_name(name))
         if field is None:
             names = [f.name for f in fields.values()]
             close = difflib.get_close_matches(name, names, n=1)
@@ -92,7 +92,8 @@ def describe(cls: type[DataclassInstance]) -> list[dict[str, object]]:
     ]
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A parameter's name without underscores and case, which do not matter."""
     return name.replace("_", "").lower()
 
 

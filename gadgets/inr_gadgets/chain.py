@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from inr_core.errors import ConfigError, ParameterError
-from inr_core.parameters import parse
+from inr_core.parameters import parse, plain_name
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.handoff import Handoff
 
@@ -208,11 +208,11 @@ def place_parameters(
     for name, value in settings.items():
         if not isinstance(value, str | bool | int | float):
             raise ParameterError(f"parameter {name} = {value!r}", "text, a number, true or false")
-        plain = _plain(name)
+        plain = plain_name(name)
         if "." in name:
-            matches = [key for key in known if f"{_plain(key[0])}.{_plain(key[1])}" == plain]
+            matches = [key for key in known if f"{plain_name(key[0])}.{plain_name(key[1])}" == plain]
         else:
-            matches = [key for key in known if plain in (_plain(key[1]), _plain(key[0]) + _plain(key[1]))]
+            matches = [key for key in known if plain in (plain_name(key[1]), plain_name(key[0]) + plain_name(key[1]))]
         if len(matches) != 1:
             good = ", ".join(".".join(key) for key in (matches or known))
             problem = "is of several gadgets" if matches else "is of no gadget here"
@@ -226,16 +226,12 @@ def place_parameters(
 
 def _merge(old: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
     """Let new values win over old ones of the same name, however that is written."""
-    names = {_plain(name) for name in new}
-    return {name: value for name, value in old.items() if _plain(name) not in names} | dict(new)
+    names = {plain_name(name) for name in new}
+    return {name: value for name, value in old.items() if plain_name(name) not in names} | dict(new)
 
 
 def _meant(plain: str, known: Iterable[tuple[str, str]]) -> str:
     """The parameter that a wrong name is close to, as a question; empty if it is close to none."""
-    names = {_plain(key[1]): key for key in known}
+    names = {plain_name(key[1]): key for key in known}
     close = difflib.get_close_matches(plain.rpartition(".")[2], names, n=1)
     return f"did you mean {'.'.join(names[close[0]])}?" if close and close[0] != plain else ""
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", "").lower()

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from inr_core.coils import recombine
 from inr_core.errors import DataError
+from inr_core.losses import modulus
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.live import RefinedSeries
@@ -45,7 +47,7 @@ class GraspMethod(PredictedCg):
     def _maps_changed(self, before: Tensor, after: Tensor) -> None:
         super()._maps_changed(before, after)
         for i, image in enumerate(self._images):
-            self._images[i] = (after.conj() * before * image).sum(0)
+            self._images[i] = recombine(image, before, after)
 
     @torch.no_grad()
     def refine(
@@ -173,7 +175,7 @@ def minimise(objective: GraspObjective, start: Tensor, iterations: int) -> Itera
     for number in range(iterations):
         smooth = objective.scale * max(_SMOOTH_LAST, _SMOOTH_FIRST * _SMOOTH_FALL**number)
         steps = x[1:] - x[:-1]
-        stiffness = objective.weight / _modulus(steps, smooth)
+        stiffness = objective.weight / modulus(steps, smooth)
         gradient = (gram - objective.right).add_(_difference_adjoint(stiffness * steps))
         descent = solve_tridiagonal(stiffness, objective.strength + objective.tikhonov, gradient)
         energy, images = _inner(descent, gradient), -descent
@@ -226,7 +228,7 @@ def _line_search(
     tiny = torch.finfo(slope.dtype).tiny
     length = torch.zeros_like(slope)
     for _ in range(_LINE_ROUNDS):
-        stiffness = objective.weight / _modulus(steps + length * direction.steps, smooth)
+        stiffness = objective.weight / modulus(steps + length * direction.steps, smooth)
         bend = curvature + (stiffness * square).sum()
         length = -(slope + (stiffness * across).sum()) / bend.clamp_min(tiny)
     return length
@@ -235,10 +237,6 @@ def _line_search(
 def _difference_adjoint(steps: Tensor) -> Tensor:
     zero = torch.zeros_like(steps[:1])
     return -torch.diff(steps, dim=0, prepend=zero, append=zero)
-
-
-def _modulus(steps: Tensor, smooth: float) -> Tensor:
-    return (steps.real**2 + steps.imag**2 + smooth**2).sqrt()
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

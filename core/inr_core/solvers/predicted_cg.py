@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from inr_core.coils import recombine
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.live import LiveMethod
@@ -72,7 +73,7 @@ class PredictedCg(LiveMethod):
         def operator(deviation: Tensor) -> Callable[[Tensor], Tensor]:
             return lambda z: deviation * with_past.forward((deviation * z)[None])[0] + weight * z
 
-        # A lag is worked off an iteration at a time: each is a tenth of a decibel, until there are half of them left.
+        # A lag is worked off by a few iterations less, of a tenth of a decibel each, until half of them are left.
         iterations = max(-(-self._live.iterations // 2), self._live.iterations - int(1.5 * self.behind))
         first = -(-iterations // 2)
         second = iterations - first
@@ -89,6 +90,5 @@ class PredictedCg(LiveMethod):
         return prediction + change
 
     def _maps_changed(self, before: Tensor, after: Tensor) -> None:
-        # The maps' phase is free: without this the previous image would not fit the new maps.
         if self._previous is not None:
-            self._previous = (after.conj() * before * self._previous).sum(0)
+            self._previous = recombine(self._previous, before, after)
