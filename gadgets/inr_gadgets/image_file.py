@@ -6,8 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import ismrmrd
@@ -15,13 +14,13 @@ import numpy as np
 from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
 from inr_core.errors import DataError
-from inr_gadgets.scan_file import create_private, open_for_reading
+from inr_gadgets.scan_file import Closing, create_private, open_for_reading
 
 _PREFIX = "image_"
 _WHAT = "images, as Gadgetron's client writes them"
 
 
-class ImageWriter:
+class ImageWriter(Closing):
     """Writes images as they come; the file is complete after each of them.
 
     ``append`` may be called from several threads. One series has one shape and one type.
@@ -63,14 +62,6 @@ class ImageWriter:
             )
         self.group = group
         self._group = self._file.create_group(group)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def append(self, image: ismrmrd.Image) -> None:
         """Add an image to the series of its header, and flush the file.

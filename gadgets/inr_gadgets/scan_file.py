@@ -7,6 +7,7 @@ blocks through h5py. The layout of the file is the same.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +34,23 @@ WRITE_BLOCK = 64
 Item: TypeAlias = Any
 
 
-class ScanFile:
+class Closing(ABC):
+    """A file that a ``with`` block closes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ScanFile(Closing):
     """An ISMRMRD acquisition file, open for reading.
 
     Iterating gives its acquisitions and waveforms by time stamp, as Gadgetron's client sends them: each kind in the
@@ -73,14 +90,6 @@ class ScanFile:
             raise
         self.n_acquisitions: int = len(self._acquisitions)
         self.n_waveforms: int = 0 if self._waveforms is None else len(self._waveforms)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; what was read before stays valid."""
@@ -192,7 +201,7 @@ class ScanFile:
         return table
 
 
-class ScanWriter:
+class ScanWriter(Closing):
     """Writes an ISMRMRD acquisition file while the scan runs.
 
     Items are gathered into blocks, and every block is flushed: a process that dies leaves all but the last fraction
@@ -226,14 +235,6 @@ class ScanWriter:
         # Present from the start, so that a scan without a readout is still a scan, for readers to say so.
         self._group.create_dataset("data", (0,), maxshape=(None,), chunks=(WRITE_BLOCK,), dtype=acquisition_dtype)
         self._file.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def append(self, item: Item) -> None:
         """Add an acquisition or a waveform. It must not be changed afterwards.
