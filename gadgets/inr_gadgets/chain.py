@@ -7,12 +7,12 @@ import difflib
 import importlib
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from inr_core.errors import ConfigError, ParameterError
-from inr_core.parameters import parse, plain_name
+from inr_core.parameters import plain_name
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.handoff import Handoff
 
@@ -87,7 +87,7 @@ class ChainConfig:
                 values[target] = _merge(values[target], placed)
         made = []
         for target, kind in classes.items():
-            made.append(kind(header, parse(kind.parameter_type, values[target], target)))
+            made.append(kind(header, kind.read_parameters(values[target])))
         return Chain(made)
 
 
@@ -178,7 +178,7 @@ def check_parameters(settings: Mapping[str, object], table: GadgetTable = GADGET
     """
     classes = {target: gadget_class(target, table) for target in table}
     for target, values in place_parameters(settings, classes).items():
-        parse(classes[target].parameter_type, values, target)
+        classes[target].check_parameters(values)
 
 
 def place_parameters(
@@ -203,7 +203,7 @@ def place_parameters(
     ParameterError
         For a name that no gadget has, or several; it lists the good ones.
     """
-    known = {(target, f.name): None for target, kind in classes.items() for f in fields(kind.parameter_type)}
+    known = {(target, name): None for target, kind in classes.items() for name in kind.known_parameters()}
     placed: dict[str, dict[str, object]] = {target: {} for target in classes}
     for name, value in settings.items():
         if not isinstance(value, str | bool | int | float):

@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any, ClassVar
+
+from inr_core.parameters import parse
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +44,40 @@ class Gadget(ABC):
         header : ismrmrd.xsd.ismrmrdHeader
             The scan's own header, as it came over the wire.
         parameters
-            An instance of ``parameter_type``; None for the defaults.
+            From :meth:`read_parameters`; None for the defaults.
         """
         self.header = header
-        self.parameters = self.parameter_type() if parameters is None else parameters
+        self.parameters = self.read_parameters({}) if parameters is None else parameters
         # The host replaces these two: where a line for the operator goes, and whether the scan is to be ended early.
         self.announce: Callable[[str], None] = logger.info
         self.stop = threading.Event()
+
+    @classmethod
+    def known_parameters(cls) -> tuple[str, ...]:
+        """The names of all parameters that it may have."""
+        return tuple(f.name for f in fields(cls.parameter_type))
+
+    @classmethod
+    def read_parameters(cls, values: Mapping[str, object]) -> Any:
+        """Make its parameters from text or values by name.
+
+        Raises
+        ------
+        ParameterError
+            For a name that it does not have, or a bad value.
+        """
+        return parse(cls.parameter_type, values, cls.name)
+
+    @classmethod
+    def check_parameters(cls, values: Mapping[str, object]) -> None:
+        """Check some of its parameters, when the others are not known yet.
+
+        Raises
+        ------
+        ParameterError
+            As :meth:`read_parameters`.
+        """
+        cls.read_parameters(values)
 
     @abstractmethod
     def process(self, items: Iterable[Any]) -> Iterator[Any]:

@@ -17,37 +17,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import ismrmrd
 from gadgetron.types.recon_data import ReconData
 
-from inr_core.devices import DEVICES, choose_device, device_name, peak_memory_mib, share_cores
-from inr_core.methods import METHOD_NAMES, get_method, make_live
-from inr_core.parameters import parameter
-from inr_core.solvers.live_parameters import MethodParameters
+from inr_core.devices import choose_device, device_name, peak_memory_mib, share_cores
+from inr_core.methods import get_method, make_live
+from inr_core.parameters.inr import InrParameters
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
-from inr_gadgets.geometry import LIVE_SERIES, REFINED_SERIES, image_for
+from inr_gadgets.geometry import LIVE_SERIES, image_for
 from inr_gadgets.header import repetition_time_ms
-from inr_gadgets.lines import operator_line
+from inr_gadgets.recon_parameters import ReconParameters, check_parameters, known_parameters, read_parameters
+from inr_gadgets.refinement import Refinement
 
 if TYPE_CHECKING:
     import torch
 
-    from inr_core.solvers.live import LiveMethod
+    from inr_core.methods.live import LiveMethod
 
 logger = logging.getLogger(__name__)
 
-_PROGRESS_S = 5.0  # between two lines about the refinement
 _SMOOTHING = 0.3  # weight of the newest measurement in running means of time
-
-
-@dataclass(frozen=True)
-class ReconParameters(MethodParameters):
-    """Parameters of the recon gadget: which method, where, and the methods' own."""
-
-    method: str = parameter("inr", "reconstruction method", choices=METHOD_NAMES)
-    device: str = parameter("auto", "where to compute; auto is CUDA where it works", choices=DEVICES)
-    deterministic: bool = parameter(
-        False, "fixed numbers of training steps and no clock: a replay is repeatable to the bit on the same machine"
-    )
-    refine: bool = parameter(True, "send a refined series after the scan, for methods that have one")
 
 
 @dataclass
@@ -57,6 +44,7 @@ class _Slice:
     method: LiveMethod
     group: int
     geometry: dict[int, Frame] = field(default_factory=dict)
+    held: list[ismrmrd.Image] = field(default_factory=list)  # live images that are sent only if no series follows
     reported_steps: int = 0
 
 
@@ -111,6 +99,10 @@ class ReconGadget(Gadget):
     works_while_idle: ClassVar[bool] = True
     parameters: ReconParameters
 
+    known_parameters = staticmethod(known_parameters)
+    read_parameters = staticmethod(read_parameters)
+    check_parameters = staticmethod(check_parameters)
+
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
         """Reconstruct; see the class. Items that are not ReconData pass through."""
         share_cores()
@@ -130,13 +122,29 @@ class ReconGadget(Gadget):
             clock.arrived(frame.arrived)
             state = self._slice(slices, frame, device)
             state.method.behind = 0.0 if self.parameters.deterministic else clock.behind(frame, time.monotonic())
-            yield self._live(state, frame, described, device)
+            image = self._live(state, frame, described, device)
+            if self.parameters.offline:
+                state.held.append(image)
+            else:
+                yield image
             state.method.settle()  # the image has been sent
             self._use_idle_time(state.method, clock, pending)
-        ended = time.monotonic()
         if self.parameters.refine and method.refines:
+            after = Refinement(
+                self.parameters, self.announce, self.stop, described, len(slices), ended=time.monotonic()
+            )
             for number, state in enumerate(slices.values()):
-                yield from self._refined(state, described, device, ended, (number, len(slices)))
+                yield from self._after_scan(after, state, number)
+        elif self.parameters.offline:
+            yield from (image for state in slices.values() for image in state.held)
+
+    def _after_scan(self, after: Refinement, state: _Slice, number: int) -> Iterator[ismrmrd.Image]:
+        followed = False
+        for image in after.images(state.method, state.geometry, state.group, number):
+            followed = True
+            yield image
+        if not followed:
+            yield from state.held
 
     def _slice(self, slices: dict[int, _Slice], frame: Frame, device: torch.device) -> _Slice:
         if frame.group not in slices:
@@ -150,7 +158,7 @@ class ReconGadget(Gadget):
         image = state.method.add_frame(torch.from_numpy(frame.kspace), torch.from_numpy(frame.traj))
         number = state.method.n_frames - 1
         state.geometry[number] = frame.without_data()
-        state.geometry.pop(number - self.parameters.history_frames, None)
+        state.geometry.pop(number - state.method.kept_frames, None)
         meta = {
             **described,
             "inr_frame": number,
@@ -164,7 +172,7 @@ class ReconGadget(Gadget):
 
     def _use_idle_time(self, method: LiveMethod, clock: _Clock, pending: Callable[[], bool]) -> None:
         if self.parameters.deterministic:
-            for _ in range(self.parameters.tune_steps):
+            for _ in range(method.deterministic_steps):
                 method.tune()
             return
         while not self.stop.is_set() and not pending():
@@ -172,69 +180,6 @@ class ReconGadget(Gadget):
             if not clock.time_for_a_step(begin) or not method.tune():
                 return
             clock.stepped(time.monotonic() - begin)
-
-    def _refined(
-        self, state: _Slice, described: dict[str, str], device: torch.device, ended: float, turn: tuple[int, int]
-    ) -> Iterator[ismrmrd.Image]:
-        number, n_slices = turn
-        limit = math.inf if self.parameters.deterministic else self.parameters.refine_seconds / n_slices
-        label = f"slice {number + 1} of {n_slices}: " if n_slices > 1 else ""
-        kept = len(state.geometry)
-        lost = state.method.n_frames - kept
-        if lost > 0:
-            self.announce(
-                f"{label}the first {lost} frames are no longer kept; the last {kept} are refined (recon.history_frames)"
-            )
-        progress = _Progress(self.announce, label)
-        series = state.method.refine(limit, self.stop.is_set, progress)
-        if series is None:
-            self.announce(f"{label}a single frame has no series to refine; there is no series {REFINED_SERIES}")
-            return
-        stopped = progress.part < 1 and self.stop.is_set()
-        if series.steps == 0:
-            # What has not been worked on since the live series is not a refined one.
-            why = "stopped before the refinement" if stopped else "no time for the refinement (recon.refine_seconds)"
-            self.announce(f"{label}{why}; there is no series {REFINED_SERIES}")
-            return
-        seconds = time.monotonic() - ended
-        self.announce(f"{label}refined {len(series.images)} frames in {seconds:.1f} s, {series.steps} steps")
-        if stopped:
-            text = f"stopped at {100 * progress.part:.0f} % of the refinement: series {REFINED_SERIES} is unfinished"
-            self.announce(operator_line("WARNING", f"{label}{text}"))
-        if series.remark:
-            self.announce(operator_line("WARNING", f"{label}{series.remark}; more recon.refine_seconds would help"))
-        meta = {
-            **described,
-            "inr_steps": series.steps,
-            "inr_refine_s": f"{seconds:.3f}",
-            "inr_peak_memory_mib": f"{peak_memory_mib(device):.1f}",
-        }
-        if series.remark:
-            meta["inr_remark"] = series.remark
-        for i, image in enumerate(series.images.cpu().numpy()):
-            index = series.first + i
-            place = {"inr_frame": index, "inr_group": state.group}
-            yield image_for(state.geometry[index], image, REFINED_SERIES, index, meta | place)
-
-
-class _Progress:
-    """A line every few seconds; the sending of it is also how a client that has gone is noticed.
-
-    Attributes
-    ----------
-    part
-        What is done, 0 to 1.
-    """
-
-    def __init__(self, announce: Callable[[str], None], label: str) -> None:
-        self._announce, self._label, self._last = announce, label, time.monotonic()
-        self.part = 0.0
-
-    def __call__(self, part: float) -> None:
-        self.part = part
-        if time.monotonic() - self._last >= _PROGRESS_S:
-            self._last = time.monotonic()
-            self._announce(f"{self._label}refining, {100 * part:.0f} %")
 
 
 def warm_up() -> None:
@@ -247,7 +192,7 @@ def warm_up() -> None:
 
     # Of a usual size: what is to be warm are the FFTs, the threads and the allocator that a real frame will find.
     n, n_spokes, n_coils = 128, 13, 12
-    parameters = ReconParameters(refine_passes=0.5)
+    parameters = InrParameters(refine_passes=0.5)
     traj = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(n_spokes)), 2 * n))
     for device in {torch.device("cpu"), choose_device("auto")}:
         method = make_live("inr", (n, n), parameters, device)

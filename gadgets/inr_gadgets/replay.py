@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,10 @@ from typing import Any
 
 import ismrmrd
 
-from inr_core.errors import DataError, ParameterError
+from inr_core.errors import DataError
 from inr_gadgets.chain import GADGETS, ChainConfig, GadgetTable
 from inr_gadgets.client import is_path, send_scan
 from inr_gadgets.configs import load_config, parse_config, read_config
-from inr_gadgets.geometry import LIVE_SERIES
 from inr_gadgets.header import parse_header
 from inr_gadgets.image_file import ImageWriter
 from inr_gadgets.pace import Pace, is_readout
@@ -123,7 +123,6 @@ def replay_to_file(
     group: str | None = None,
     on_text: Callable[[str], None],
     on_progress: Callable[[int, int], None] | None = None,
-    final_only: bool = False,
 ) -> Report:
     """Replay a scan and write its images as they come; those that were made are kept if something fails later.
 
@@ -141,9 +140,6 @@ def replay_to_file(
         Called with every line for the operator.
     on_progress
         Called with the numbers of readouts sent and of images received; from more than one thread.
-    final_only
-        Write the live series only where no refined one follows: for a reconstruction that nobody waits for. The live
-        images are held in memory until then.
 
     Raises
     ------
@@ -156,13 +152,17 @@ def replay_to_file(
         raise DataError(f"{output} is the scan itself", "another file for the images", "choose another name")
     report = Report()
     counts = {"readouts": 0, "images": 0}
+    began = time.monotonic()
 
     def progressed(what: str, n: int) -> None:
+        nonlocal began
+        if what == "readouts" and counts["readouts"] == 0:
+            began = time.monotonic()
         counts[what] = n
         if on_progress is not None:
             on_progress(counts["readouts"], counts["images"])
 
-    with contextlib.closing(_Output(output, group, final_only)) as out:
+    with contextlib.closing(_Output(output, group)) as out:
 
         def keep(image: Any) -> None:
             out.append(image)
@@ -170,6 +170,7 @@ def replay_to_file(
             progressed("images", counts["images"] + 1)
 
         replay.images(scan, keep, on_text, lambda n: progressed("readouts", n))
+    report.seconds = round(time.monotonic() - began, 3)
     if counts["images"] == 0:
         raise DataError("no image came back", "at least one", "look at the lines above; inr-recon check tells more")
     return report
@@ -183,22 +184,19 @@ def offline_settings(method: str, preset: str | None, settings: Mapping[str, str
     ParameterError
         For a method that does not exist, or a preset that the method does not have.
     """
-    from inr_core.methods import get_method
+    from inr_core.methods import get_method, get_preset
 
     found = get_method(method)
-    chosen = {"recon.method": found.name, "recon.deterministic": "true"}
-    if preset is not None:
-        raise ParameterError(f"preset '{preset}' of method {found.name}", "none: it has no presets", "leave it out")
-    return chosen | dict(settings)
+    get_preset(found, preset or "")
+    chosen = {"recon.method": found.name, "recon.offline": "true", "recon.deterministic": "true"}
+    return chosen | ({"recon.preset": preset} if preset else {}) | dict(settings)
 
 
 class _Output:
     """The file of the images, made with the first of them: a replay that fails before leaves nothing behind."""
 
-    def __init__(self, path: Path, group: str | None, final_only: bool) -> None:
-        self._path, self._group, self._final_only = path, group, final_only
-        self._held: list[Any] = []
-        self._refined = False
+    def __init__(self, path: Path, group: str | None) -> None:
+        self._path, self._group = path, group
         self._writer: ImageWriter | None = None
         # What can be said before the work is said before the work.
         if path.exists():
@@ -207,23 +205,11 @@ class _Output:
             raise DataError(f"{path.parent} is not a folder", "a folder for the images", "make it or choose another")
 
     def append(self, image: Any) -> None:
-        live = image.image_series_index == LIVE_SERIES
-        if not self._final_only or not live:
-            self._write(image)
-            self._held.clear()
-            self._refined = self._refined or not live
-        elif not self._refined:
-            self._held.append(image)
-
-    def _write(self, image: Any) -> None:
         if self._writer is None:
             self._writer = ImageWriter(self._path, self._group)
         self._writer.append(image)
 
     def close(self) -> None:
-        for image in self._held:
-            self._write(image)
-        self._held.clear()
         if self._writer is not None:
             self._writer.close()
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from inr_core.errors import ParameterError
-from inr_core.methods import METHOD_NAMES, get_method, list_methods, make_live
-from inr_core.parameters import describe
-from inr_core.solvers.live_parameters import GraspParameters, MethodParameters
+from inr_core.methods import METHOD_NAMES, Method, get_method, get_preset, list_methods, make_live
+from inr_core.parameters import describe, parse
+from inr_core.parameters.grasp import GraspParameters
 
 CPU = torch.device("cpu")
 
@@ -35,27 +35,39 @@ def test_defaults_are_legal_and_described(method: object) -> None:
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_each_is_made_from_the_parameters_of_the_largest(name: str) -> None:
-    wanted = {f.name for f in fields(get_method(name).parameter_type)}
-    assert wanted <= {f.name for f in fields(MethodParameters)}
-    method = make_live(name, (8, 9), MethodParameters(), CPU)
+def test_each_is_made_from_its_own_parameters(name: str) -> None:
+    method = make_live(name, (8, 9), get_method(name).parameter_type(), CPU)  # type: ignore[arg-type]
     assert method.shape == (8, 9)
     assert method.n_frames == method.steps == 0
 
 
-def test_only_what_is_said_to_refine_does() -> None:
-    kspace, traj = torch.ones(2, 8, 32, dtype=torch.complex64), _traj()
-    for name in METHOD_NAMES:
-        method = make_live(name, (16, 16), MethodParameters(refine_passes=1, grasp_iterations=1), CPU)
-        for _ in range(2):
-            method.add_frame(kspace, traj)
-        assert (method.refine() is not None) == get_method(name).refines
-        assert method.tune() == (name == "inr")
+@pytest.mark.parametrize("method", list_methods(), ids=lambda method: method.name)
+def test_presets_are_legal(method: Method) -> None:
+    for name in ("", *method.presets):
+        parse(method.parameter_type, get_preset(method, name), method.name)
 
 
-@pytest.mark.parametrize("use", [get_method, lambda name: make_live(name, (8, 8), MethodParameters(), CPU)])
+def test_an_unknown_preset_is_refused() -> None:
+    message = r"^preset 'fast' of method nufft; expected none: it has no presets; leave it out for the defaults$"
+    with pytest.raises(ParameterError, match=message):
+        get_preset(get_method("nufft"), "fast")
+
+
+@pytest.mark.parametrize("name", ["inr", "grasp", "cg_sense", "nufft"])
+def test_only_what_is_said_to_refine_does(name: str) -> None:
+    quick = {"refine_passes": 1, "grasp_iterations": 1}
+    kind = get_method(name).parameter_type
+    known = {f.name for f in fields(kind)}
+    method = make_live(name, (16, 16), kind(**{k: v for k, v in quick.items() if k in known}), CPU)
+    for _ in range(2):
+        method.add_frame(torch.ones(2, 8, 32, dtype=torch.complex64), _traj())
+    assert (method.refine() is not None) == get_method(name).refines
+    assert method.tune() == (name == "inr")
+
+
+@pytest.mark.parametrize("use", [get_method, lambda name: make_live(name, (8, 8), GraspParameters(), CPU)])
 def test_an_unknown_method_is_refused(use: object) -> None:
-    with pytest.raises(ParameterError, match=r"^method 'graps'; expected one of inr, grasp, cg_sense, nufft$"):
+    with pytest.raises(ParameterError, match=rf"^method 'graps'; expected one of {', '.join(METHOD_NAMES)}$"):
         use("graps")  # type: ignore[operator]
 
 

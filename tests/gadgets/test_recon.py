@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,13 +19,13 @@ import pytest
 from gadgetron.types.recon_data import ReconData
 
 from inr_core.devices import cuda_problem
-from inr_core.errors import ParameterError
-from inr_core.solvers.inr import InrMethod
-from inr_gadgets import recon
+from inr_core.errors import DataError, ParameterError
+from inr_core.methods.inr import InrMethod
+from inr_gadgets import recon, refinement
 from inr_gadgets.frame import Frame
 from inr_gadgets.handoff import Handoff
 from inr_gadgets.image_file import list_series, read_series
-from inr_gadgets.recon import ReconGadget, ReconParameters
+from inr_gadgets.recon import ReconGadget
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile
 from inr_gadgets.server import Server
@@ -53,8 +54,10 @@ def frames(n: int = N, group: int = 0, first: int = 0, start: float = 0.0, spaci
 
 def gadget(**parameters: Any) -> tuple[ReconGadget, list[str]]:
     """A gadget on the CPU that repeats to the bit, and the lines that it says."""
-    settings = {"deterministic": True, "device": "cpu", "refine_passes": 3.0, **parameters}
-    made, lines = ReconGadget(None, ReconParameters(**settings)), list[str]()
+    settings = {"deterministic": True, "device": "cpu", **parameters}
+    if settings.get("method", "inr") == "inr":
+        settings.setdefault("refine_passes", 3.0)
+    made, lines = ReconGadget(None, ReconGadget.read_parameters(settings)), list[str]()
     made.announce = lines.append
     return made, lines
 
@@ -98,6 +101,24 @@ def test_grasp_streams_and_refines() -> None:
     assert steps(images) == [0] * N + [4] * N
     assert {image.meta["inr_method"] for image in images} == {"grasp"}
     assert lines[-1].endswith(" s, 4 steps")
+
+
+def test_offline_live_images_are_sent_only_where_no_series_follows() -> None:
+    assert [image.image_series_index for image in process(frames(), offline=True)] == [2] * N
+    assert [image.image_series_index for image in process(frames(1), offline=True)] == [1]
+    for settings in ({"refine": False}, {"method": "nufft"}):
+        images = process(frames(), offline=True, **settings)
+        np.testing.assert_array_equal(series(images, 1), series(process(frames(), **settings), 1))
+        assert len(images) == N
+
+
+def test_a_failure_in_the_series_comes_after_its_last_good_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    failure, refine = DataError("data consistency not finite at step 7", "a finite loss"), InrMethod.refine
+    monkeypatch.setattr(InrMethod, "refine", lambda *all: replace(refine(*all), failure=failure))
+    arrived = []
+    with pytest.raises(DataError, match=r"^data consistency not finite at step 7; expected a finite loss$"):
+        arrived.extend(image.image_series_index for image in gadget()[0].process(frames()))
+    assert arrived == [1] * N + [2] * N
 
 
 def test_images_leave_before_the_next_frame_is_asked_for() -> None:
@@ -232,7 +253,7 @@ def test_a_field_without_time_leaves_its_draft_and_says_so(monkeypatch: pytest.M
     monkeypatch.setattr("inr_core.solvers.inr_trainer.InrTrainer.refine", lambda *_, **__: 1)
     made, lines = gadget(refine_passes=50.0, tune_steps=0)
     refined = [image for image in made.process(frames()) if image.image_series_index == 2]
-    grasp = [image for image in process(frames(), method="grasp", tune_steps=0) if image.image_series_index == 2]
+    grasp = [image for image in process(frames(), method="grasp") if image.image_series_index == 2]
     assert len(refined) == N
     remark = "the field had no time to become better than its draft: the refined series is GRASP's"
     assert lines[-1] == f"WARNING: {remark}; more recon.refine_seconds would help"
@@ -399,7 +420,7 @@ def test_a_stop_ends_the_idle_work() -> None:
 
 
 def test_the_operator_hears_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recon, "_PROGRESS_S", 0.0)
+    monkeypatch.setattr(refinement, "_PROGRESS_S", 0.0)
     made, lines = gadget(refine_passes=5.0, window=5)
     list(made.process(frames()))
     assert lines[0].startswith("reconstructing by inr (")
@@ -449,7 +470,7 @@ def test_torch_is_imported_only_when_it_is_needed_and_warming_up_brings_it() -> 
         "gadget = recon.ReconGadget(None)\n"
         "assert 'torch' not in sys.modules, 'torch came with the gadget'\n"
         "recon.warm_up()\n"
-        "assert {'torch', 'finufft', 'inr_core.solvers.live'} <= set(sys.modules), 'still cold'\n"
+        "assert {'torch', 'finufft', 'inr_core.methods.live'} <= set(sys.modules), 'still cold'\n"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

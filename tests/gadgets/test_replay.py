@@ -180,13 +180,6 @@ def test_a_failure_before_the_first_image_leaves_no_file(scan: ScanFile, config:
     assert not (tmp_path / "out.h5").exists()
 
 
-def test_offline_only_the_best_series_is_written(scan: ScanFile, config: Path, tmp_path: Path) -> None:
-    for settings, name, series in (({}, "refined.h5", {2: 1}), ({"recon.refine": "false"}, "live.h5", {1: 6})):
-        how = Replay(config=config, settings=settings, table=TABLE)
-        replay_to_file(how, scan, tmp_path / name, on_text=lambda _: None, final_only=True)
-        assert list(list_series(tmp_path / name).values()) == [series]
-
-
 def test_no_image_at_all(config: Path, tmp_path: Path) -> None:
     with ScanWriter(tmp_path / "empty.h5", HEADER):
         pass

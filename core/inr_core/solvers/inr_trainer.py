@@ -14,8 +14,8 @@ from inr_core.fields.grid_field import GridField
 from inr_core.fields.weights import Adam
 from inr_core.losses import temporal_tv_gradient
 from inr_core.operators.toeplitz import ToeplitzGram
+from inr_core.parameters.inr import InrParameters
 from inr_core.solvers.frames import FrameHistory
-from inr_core.solvers.live_parameters import InrParameters
 
 _CHUNK = 6  # frames rendered at once: what the caches hold
 

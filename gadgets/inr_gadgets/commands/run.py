@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -102,15 +103,17 @@ def reconstruct(
 
     Example: inr-recon reconstruct scan.h5 -o out.h5 --method cg_sense
     """
+    from inr_core.devices import share_cores
     from inr_gadgets.replay import Replay, offline_settings
 
     chosen = offline_settings(method, preset, parse_settings(settings or []))
-    _replay(Replay(config="inr_dynamic.xml", settings=chosen), scan, output, group, report, final_only=True)
+    # Before the clock starts, so that the seconds of the report are those of the reconstruction.
+    share_cores()
+    importlib.import_module("torch")
+    _replay(Replay(config="inr_dynamic.xml", settings=chosen), scan, output, group, report)
 
 
-def _replay(
-    how: Any, scan: Path, output: Path, group: str | None, report_file: Path | None, *, final_only: bool = False
-) -> None:
+def _replay(how: Any, scan: Path, output: Path, group: str | None, report_file: Path | None) -> None:
     from inr_gadgets.replay import replay_to_file
     from inr_gadgets.scan_file import ScanFile
 
@@ -119,9 +122,7 @@ def _replay(
         raise FileNotFoundError(2, "no such folder", str(report_file.absolute().parent))
     began = time.monotonic()
     with ScanFile(scan) as opened, Progress("readouts", opened.n_acquisitions) as progress:
-        result = replay_to_file(
-            how, opened, output, group=group, on_text=say, on_progress=_shown(progress), final_only=final_only
-        )
+        result = replay_to_file(how, opened, output, group=group, on_text=say, on_progress=_shown(progress))
     if report_file is not None:
         result.write(report_file)
     print(f"{output}: {result.sentence()}; {time.monotonic() - began:.1f} s")

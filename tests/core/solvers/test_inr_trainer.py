@@ -10,9 +10,9 @@ from torch import Tensor
 
 from inr_core.errors import DataError
 from inr_core.losses import temporal_tv
+from inr_core.parameters.inr import InrParameters
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.inr_trainer import InrTrainer
-from inr_core.solvers.live_parameters import InrParameters
 from radial import RadialScan, cine_scan, error
 
 CPU = torch.device("cpu")

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from inr_core.coils import recombine
+from inr_core.methods.live import LiveMethod
+from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
-from inr_core.solvers.live import LiveMethod
-from inr_core.solvers.live_parameters import LiveParameters
 from inr_core.solvers.motion_prior import MotionPrior
 from inr_core.solvers.single_frame import first_frame
 
@@ -40,6 +40,11 @@ class PredictedCg(LiveMethod):
         self._prior = MotionPrior()
         self._previous: Tensor | None = None
         self._past_kernel: Tensor | None = None
+
+    @property
+    def kept_frames(self) -> int:
+        """As many as the history holds."""
+        return self.history.limit
 
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
         strong, maps = self._strongest(frame, csm)

@@ -10,12 +10,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inr_core.errors import InrError
+from inr_core.parameters.live import MeasurementParameters
 from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.frames import MeasuredFrame
-from inr_core.solvers.live_parameters import MeasurementParameters
-from inr_core.solvers.single_frame import cg_sense
 
 _CALIBRATED_FIRST = 2  # frames whose maps need their own data; later ones can do with those of the frame before
+
+
+@dataclass(frozen=True)
+class SeriesQuery:
+    """Where the refined series is wanted: finer than it was measured, for methods whose model is continuous.
+
+    Attributes
+    ----------
+    matrix_scale
+        Pixels along an axis for each measured one; the field of view stays.
+    frame_scale
+        Images for each step from frame to frame: n frames give (n - 1) frame_scale + 1 images.
+    """
+
+    matrix_scale: float = 1.0
+    frame_scale: int = 1
+
+    def shape(self, measured: tuple[int, int]) -> tuple[int, int]:
+        """(ny, nx) of the images."""
+        return round(measured[0] * self.matrix_scale), round(measured[1] * self.matrix_scale)
+
+    def times(self, n_frames: int) -> Tensor:
+        """(images,) float32: frames since the first of ``n_frames``."""
+        return torch.arange((n_frames - 1) * self.frame_scale + 1) / self.frame_scale
 
 
 @dataclass(frozen=True)
@@ -26,17 +50,28 @@ class RefinedSeries:
     ----------
     first : int
         Index of the first frame; earlier ones are no longer kept.
-    images : (frames, ny, nx) complex64
+    images : (images, ny, nx) complex64
+        At the times and in the shape of ``query``.
     steps : int
         Training steps that were taken.
     remark : str
         What the operator should know of it: that it is not what was asked for, and why. Empty if it is.
+    query
+        What was asked for.
+    flow : (frames - 1, 2, ny, nx) float32
+        Motion from each frame to the next as (u, v), along x and y, in pixels per frame; None
+        where the method finds none.
+    failure
+        What ended the computation before its time; the images are the last good ones.
     """
 
     first: int
     images: Tensor
     steps: int
     remark: str = ""
+    query: SeriesQuery = SeriesQuery()
+    flow: Tensor | None = None
+    failure: InrError | None = None
 
 
 class LiveMethod(ABC):
@@ -58,6 +93,7 @@ class LiveMethod(ABC):
         self.calibration = Calibration(parameters.virtual_coils, parameters.map_degree)
         self.n_frames = 0
         self.steps = 0
+        self.query = SeriesQuery()  # set by the host, of methods that are continuous
         self.behind = 0.0  # set by the host: frame durations that this frame has waited already
         self._unsettled: MeasuredFrame | None = None
 
@@ -78,9 +114,9 @@ class LiveMethod(ABC):
         """
         self.settle()
         kspace, traj = kspace.to(self.device), traj.to(self.device)
-        frame = MeasuredFrame.from_samples(
-            self.n_frames, self.calibration.compress(kspace), traj, self.shape, self._measurement.ramp_exponent
-        )
+        kspace = self.calibration.compress(kspace)
+        self._keep_samples(kspace, traj)
+        frame = MeasuredFrame.from_samples(self.n_frames, kspace, traj, self.shape, self._measurement.ramp_exponent)
         self._unsettled = frame
         if self.n_frames < _CALIBRATED_FIRST:
             self._calibrate(frame)
@@ -106,6 +142,19 @@ class LiveMethod(ABC):
         if changed and before is not None and self.calibration.csm is not None:
             self._maps_changed(before, self.calibration.csm)
 
+    @property
+    def kept_frames(self) -> int:
+        """How many of the last frames a refined series can have at most."""
+        return 1
+
+    @property
+    def deterministic_steps(self) -> int:
+        """Calls of :meth:`tune` after each frame where no clock decides."""
+        return 0
+
+    def _keep_samples(self, kspace: Tensor, traj: Tensor) -> None:  # noqa: B027 - most methods keep gridded data only
+        """Told of a frame's compressed samples, (coils, spokes, samples), and their trajectory."""
+
     @abstractmethod
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
         """The image of a frame, (ny, nx)."""
@@ -125,17 +174,3 @@ class LiveMethod(ABC):
     ) -> RefinedSeries | None:
         """What the whole scan says about its frames, once it has ended; None for methods that have nothing to add."""
         return None
-
-
-class GriddingMethod(LiveMethod):
-    """Adjoint NUFFT with density compensation, coils combined by their maps: what the other methods start from."""
-
-    def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
-        return frame.right_side(csm)
-
-
-class CgSenseMethod(LiveMethod):
-    """CG-SENSE of each frame by itself (Pruessmann et al., doi 10.1002/mrm.1241), with a little Tikhonov."""
-
-    def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
-        return cg_sense(frame, csm, self._measurement.start_iterations, self._measurement.tikhonov)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -14,16 +15,16 @@ from torch import Tensor
 
 from inr_core.devices import cuda_problem
 from inr_core.errors import DataError
-from inr_core.methods import METHOD_NAMES, make_live
+from inr_core.methods import get_method, make_live
+from inr_core.methods.live import LiveMethod, RefinedSeries
 from inr_core.operators.nufft import Nufft
 from inr_core.phantoms import CoilArray, Ellipses, Grid, kspace
 from inr_core.solvers.calibration import Calibration
-from inr_core.solvers.live import LiveMethod, RefinedSeries
-from inr_core.solvers.live_parameters import MethodParameters
 from inr_core.trajectory import radial_trajectory, spoke_angles
 from radial import RadialScan, cine_scan, error
 
 CPU = torch.device("cpu")
+METHODS = ("inr", "grasp", "cg_sense", "nufft")
 
 
 def live(scan: RadialScan, method: LiveMethod, tune_steps: int = 2) -> Tensor:
@@ -37,7 +38,14 @@ def live(scan: RadialScan, method: LiveMethod, tune_steps: int = 2) -> Tensor:
 
 
 def made(scan: RadialScan, name: str = "inr", **parameters: Any) -> LiveMethod:
-    return make_live(name, scan.shape, MethodParameters(**{"refine_passes": 100.0, **parameters}), CPU)
+    return make_live(name, scan.shape, read(name, **{"refine_passes": 100.0, **parameters}), CPU)
+
+
+def read(name: str, **values: Any) -> Any:
+    """A method's parameters; those that it does not have are left out."""
+    kind = get_method(name).parameter_type
+    known = {f.name for f in fields(kind)}
+    return kind(**{key: value for key, value in values.items() if key in known})
 
 
 @cache
@@ -52,7 +60,7 @@ def reconstructed(name: str) -> tuple[Tensor, RefinedSeries | None]:
 
 def test_the_live_series_beats_its_rivals() -> None:
     truth = cine_scan().truth
-    errors = {name: error(reconstructed(name)[0], truth) for name in METHOD_NAMES}
+    errors = {name: error(reconstructed(name)[0], truth) for name in METHODS}
     assert errors["inr"] < 0.6 * errors["cg_sense"] < 0.5 * errors["nufft"]
 
 
@@ -85,7 +93,7 @@ def test_gridding_shows_the_plateau_of_a_disc_at_its_value() -> None:
     grid, coils = Grid((48, 40), (480.0, 400.0)), CoilArray.loops(6, (480.0, 400.0))
     traj = radial_trajectory(spoke_angles(np.arange(150)), 96)
     samples = kspace(Disc(), coils, grid, traj, np.zeros(150))
-    method = make_live("nufft", (40, 48), MethodParameters(), CPU)
+    method = make_live("nufft", (40, 48), read("nufft"), CPU)
     image = method.add_frame(torch.from_numpy(samples), torch.from_numpy(traj)).abs()
     y, x = np.moveaxis(grid.points, -1, 0)[::-1]
     plateau = torch.from_numpy(np.hypot(x, y) < 80)
@@ -104,7 +112,7 @@ class Disc:
 # -- contract -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize("name", METHODS)
 def test_an_image_for_each_frame(name: str) -> None:
     scan = cine_scan(frames=3)
     method = made(scan, name)
@@ -165,7 +173,7 @@ def test_a_single_frame_has_no_refined_series() -> None:
     method.add_frame(scan.kspace[0], scan.traj[0])
     assert method.tune() is False
     assert method.refine() is None
-    assert make_live("inr", scan.shape, MethodParameters(), CPU).refine() is None
+    assert make_live("inr", scan.shape, read("inr"), CPU).refine() is None
 
 
 def test_refining_stops_when_told_and_gives_what_there_is() -> None:
@@ -189,7 +197,7 @@ def test_progress_is_told() -> None:
     assert parts[-1] == 1.0
 
 
-@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize("name", METHODS)
 def test_data_without_signal_are_refused(name: str) -> None:
     scan = cine_scan(frames=3)
     with pytest.raises(DataError, match=r"^coil images without any signal; expected data to make receive maps from"):
@@ -261,7 +269,7 @@ def storage(method: LiveMethod) -> int:
     return sum(found.values())
 
 
-@pytest.mark.parametrize("name", METHOD_NAMES)
+@pytest.mark.parametrize("name", METHODS)
 def test_state_does_not_grow_with_the_scan(name: str) -> None:
     scan = cine_scan(frames=16, matrix=(12, 10))
     method, sizes = made(scan, name, history_frames=8, refine_passes=5.0), dict[int, int]()
@@ -316,12 +324,12 @@ class TestCuda:
         back = here.adjoint(samples)
         assert (there.adjoint(samples.cuda()).cpu() - back).norm() < 1e-3 * back.norm()
 
-    @pytest.mark.parametrize("name", METHOD_NAMES)
+    @pytest.mark.parametrize("name", METHODS)
     def test_the_methods_agree_with_the_cpu(self, name: str) -> None:
         scan = cine_scan(frames=6)
         results = []
         for device in ("cpu", "cuda"):
-            method = make_live(name, scan.shape, MethodParameters(refine_passes=2.0), torch.device(device))
+            method = make_live(name, scan.shape, read(name, refine_passes=2.0), torch.device(device))
             results.append(live(scan, method, tune_steps=1).cpu())
             refined = method.refine()
             assert refined is None or refined.images.device.type == device

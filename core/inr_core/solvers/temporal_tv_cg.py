@@ -1,80 +1,22 @@
-"""GRASP: all frames at once, with total variation along time."""
+"""The objective of GRASP, data consistency with total variation along time, and its minimisation."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from inr_core.coils import recombine
 from inr_core.errors import DataError
 from inr_core.losses import modulus
 from inr_core.operators.toeplitz import ToeplitzGram
-from inr_core.solvers.frames import FrameHistory, MeasuredFrame
-from inr_core.solvers.live import RefinedSeries
-from inr_core.solvers.live_parameters import GraspParameters
-from inr_core.solvers.predicted_cg import PredictedCg
+from inr_core.solvers.frames import FrameHistory
 
 _BLOCK = 4  # frames whose coils are transformed at once: what the caches hold, and what bounds the memory
 _LINE_ROUNDS = 4  # of the line search; they cost no transform
 _SMOOTH_FIRST, _SMOOTH_LAST, _SMOOTH_FALL = 1e-2, 3e-4, 0.8  # of the modulus, relative to the images' maximum
-
-
-class GraspMethod(PredictedCg):
-    """Golden-angle radial sparse parallel MRI (GRASP; Feng et al., doi 10.1002/mrm.24980).
-
-    Live images are those of :class:`PredictedCg`. The refined series minimises :class:`GraspObjective` over all frames
-    that are kept, begun from the live images.
-
-    State: that of :class:`PredictedCg`, and one image for each frame of its history.
-    """
-
-    def __init__(self, shape: tuple[int, int], parameters: GraspParameters, device: torch.device) -> None:
-        super().__init__(shape, parameters, device)
-        self.parameters = parameters
-        self._images: deque[Tensor] = deque(maxlen=parameters.history_frames)
-
-    def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
-        image = super()._reconstruct(frame, csm)
-        self._images.append(image)
-        return image
-
-    def _maps_changed(self, before: Tensor, after: Tensor) -> None:
-        super()._maps_changed(before, after)
-        for i, image in enumerate(self._images):
-            self._images[i] = recombine(image, before, after)
-
-    @torch.no_grad()
-    def refine(
-        self,
-        limit_s: float = math.inf,
-        stopped: Callable[[], bool] = lambda: False,
-        progress: Callable[[float], None] = lambda part: None,
-    ) -> RefinedSeries | None:
-        """GRASP of all frames that are kept; None for a single frame, which has no variation along time.
-
-        A time limit or a stop leaves the images as good as they have become by then.
-        """
-        self.settle()
-        csm, total = self.calibration.csm, self.parameters.grasp_iterations
-        if csm is None or len(self.history) < 2:
-            return None
-        begin, steps, images = time.monotonic(), 0, torch.stack(list(self._images))
-        objective = GraspObjective(self.history, csm, self.parameters.grasp_weight, self.parameters.grasp_tikhonov)
-        if stopped() or limit_s <= 0:
-            return RefinedSeries(self.history.first, images, 0)
-        for better in minimise(objective, images, total):
-            images, steps = better, steps + 1
-            progress(steps / total)
-            if steps == total or stopped() or time.monotonic() - begin >= limit_s:
-                break
-        self.steps += steps
-        return RefinedSeries(self.history.first, images, steps)
 
 
 class GraspObjective:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
+from inr_core.methods.grasp import GraspMethod
 from inr_core.operators.toeplitz import ToeplitzGram
+from inr_core.parameters.grasp import GraspParameters
 from inr_core.solvers.conjugate_gradient import conjugate_gradient
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
-from inr_core.solvers.grasp import GraspMethod, GraspObjective, minimise, solve_tridiagonal
-from inr_core.solvers.live_parameters import GraspParameters
+from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise, solve_tridiagonal
 from radial import RadialScan, cine_scan, error
 
 CPU = torch.device("cpu")

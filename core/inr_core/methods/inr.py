@@ -10,11 +10,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from inr_core.methods.grasp import GraspMethod
+from inr_core.methods.live import RefinedSeries
+from inr_core.parameters.inr import InrParameters
 from inr_core.solvers.frames import MeasuredFrame
-from inr_core.solvers.grasp import GraspMethod
 from inr_core.solvers.inr_trainer import InrTrainer
-from inr_core.solvers.live import RefinedSeries
-from inr_core.solvers.live_parameters import InrParameters
 
 _DRAFT_PART = 0.1  # of the refinement's time that GRASP takes, for the progress that is told
 _ENOUGH_PASSES = 20  # over all frames; a field that was trained less is not better than the draft
@@ -35,6 +35,11 @@ class InrMethod(GraspMethod):
         self.parameters: InrParameters = parameters
         self.trainer: InrTrainer | None = None
         self._scale: Tensor | None = None  # maximum of the first image: one scale for the whole scan
+
+    @property
+    def deterministic_steps(self) -> int:
+        """As many as the parameter says."""
+        return self.parameters.tune_steps
 
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
         image = super()._reconstruct(frame, csm)

@@ -1,0 +1,141 @@
+"""The methods by name. Nothing heavy is imported until a method is made."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from inr_core.errors import ParameterError
+from inr_core.parameters import DataclassInstance
+from inr_core.parameters.grasp import GraspParameters
+from inr_core.parameters.inr import InrParameters
+from inr_core.parameters.live import MeasurementParameters
+
+if TYPE_CHECKING:
+    import torch
+
+    from inr_core.methods.live import LiveMethod
+
+Preset = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is said of a method before it is made.
+
+    Attributes
+    ----------
+    name, summary
+        For lists; the summary is one line.
+    parameter_type
+        A frozen dataclass.
+    target
+        Module and class, separated by a colon.
+    refines
+        Whether a series of all frames follows the live one.
+    streams
+        Whether it can run in the stream: its series follows the scan within minutes on two cores.
+    continuous
+        Whether its series can be asked for between the pixels and between the frames.
+    presets
+        Named sets of parameters; what they do not name keeps its default.
+    """
+
+    name: str
+    summary: str
+    parameter_type: type[DataclassInstance]
+    target: str
+    refines: bool = True
+    streams: bool = True
+    continuous: bool = False
+    presets: Mapping[str, Preset] = field(default_factory=lambda: MappingProxyType({}))
+
+
+_METHODS = (
+    Method(
+        "inr",
+        "capped multi-resolution INR: CG towards its prediction live, refined at the end",
+        InrParameters,
+        "inr_core.methods.inr:InrMethod",
+    ),
+    Method(
+        "grasp",
+        "temporal total variation of all frames at the end (GRASP); live as inr",
+        GraspParameters,
+        "inr_core.methods.grasp:GraspMethod",
+    ),
+    Method(
+        "cg_sense",
+        "CG-SENSE, each frame by itself",
+        MeasurementParameters,
+        "inr_core.methods.single_frame:CgSenseMethod",
+        refines=False,
+    ),
+    Method(
+        "nufft",
+        "gridding, coils combined by their maps",
+        MeasurementParameters,
+        "inr_core.methods.single_frame:GriddingMethod",
+        refines=False,
+    ),
+)
+METHOD_NAMES = tuple(method.name for method in _METHODS)
+
+
+def list_methods() -> list[Method]:
+    """All methods, the default first."""
+    return list(_METHODS)
+
+
+def get_method(name: str) -> Method:
+    """The method of that name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none; the message lists those that exist.
+    """
+    for method in _METHODS:
+        if method.name == name:
+            return method
+    raise ParameterError(f"method '{name}'", f"one of {', '.join(METHOD_NAMES)}")
+
+
+def get_preset(method: Method, name: str) -> Preset:
+    """The values of a method's preset; the empty name is the method's defaults.
+
+    Raises
+    ------
+    ParameterError
+        If the method has no preset of that name.
+    """
+    if not name:
+        return {}
+    if name not in method.presets:
+        good = f"one of {', '.join(method.presets)}" if method.presets else "none: it has no presets"
+        raise ParameterError(f"preset '{name}' of method {method.name}", good, "leave it out for the defaults")
+    return method.presets[name]
+
+
+def make_live(name: str, shape: tuple[int, int], parameters: MeasurementParameters, device: torch.device) -> LiveMethod:
+    """Make a method for a slice of (ny, nx) pixels.
+
+    Parameters
+    ----------
+    parameters
+        Of the method's ``parameter_type`` or one derived from it.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such method, or the parameters are another method's.
+    """
+    method = get_method(name)
+    if not isinstance(parameters, method.parameter_type):
+        raise ParameterError(f"{type(parameters).__name__} for method '{name}'", method.parameter_type.__name__)
+    module, _, attribute = method.target.partition(":")
+    made: LiveMethod = getattr(importlib.import_module(module), attribute)(shape, parameters, device)
+    return made

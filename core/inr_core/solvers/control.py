@@ -1,0 +1,46 @@
+"""How long a computation may go on, and whom it tells of its progress."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Control:
+    """What the host says to a computation of many steps.
+
+    Attributes
+    ----------
+    limit_s
+        Seconds from ``begin``; inf for exactly the steps that were asked for.
+    stopped
+        Asked before each step; True ends the computation at once.
+    progress
+        Told the finished part, 0 to 1.
+    begin
+        Moment on the monotonic clock.
+    """
+
+    limit_s: float = math.inf
+    stopped: Callable[[], bool] = lambda: False
+    progress: Callable[[float], None] = lambda part: None
+    begin: float = field(default_factory=time.monotonic)
+
+    def part(self, steps: int, total: int) -> float:
+        """The finished part of ``total`` steps; the time limit shortens what is left."""
+        done = steps / total if total > 0 else 1.0
+        if math.isfinite(self.limit_s):
+            done = max(done, (time.monotonic() - self.begin) / self.limit_s if self.limit_s > 0 else 1.0)
+        return min(done, 1.0)
+
+    def within(self, start: float, end: float) -> Control:
+        """The control of a stage that takes progress from ``start`` to ``end``, and time until ``end`` of the limit."""
+        return Control(
+            self.limit_s * end if math.isfinite(self.limit_s) else self.limit_s,
+            self.stopped,
+            lambda part: self.progress(start + (end - start) * part),
+            self.begin,
+        )
