@@ -325,7 +325,7 @@ class _Gather(torch.autograd.Function):
         addresses = _addresses(parts, hashed, mask)
         flat = addresses.reshape(-1)
         gathered = torch.stack([plane.index_select(0, flat) for plane in table])
-        return gathered.reshape(-1, *addresses.shape)
+        return gathered.reshape(len(table), *addresses.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -333,7 +333,7 @@ class _Gather(torch.autograd.Function):
         """Sum the gradients of all addresses that share a row."""
         flat = _addresses(ctx.saved_tensors, ctx.hashed, ctx.mask).reshape(-1)
         table = gradient.new_zeros(ctx.shape)
-        for plane, part in zip(table, gradient.reshape(len(gradient), -1), strict=True):
+        for plane, part in zip(table, gradient.flatten(1), strict=True):
             plane.index_add_(0, flat, part)
         return table, None, None, *[None] * len(ctx.saved_tensors)
 
