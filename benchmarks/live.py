@@ -13,11 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import bart
 import numpy as np
 from results import Figure, at_least, at_most, machine, save, show
 
 from inr_core.metrics import score
+from inr_gadgets.bench import peers
 from inr_gadgets.commands.common import parse_settings
 from inr_gadgets.demo import serving
 from inr_gadgets.image_file import read_series
@@ -95,11 +95,11 @@ def own_figures(scan: BenchScan, runs: list[dict[str, Any]]) -> list[Figure]:
 
 def peer_figures(scan: BenchScan, runs: list[dict[str, Any]]) -> list[Figure]:
     """BART on the same scan, and ours as ratios to it."""
-    if not bart.available():
+    if not peers.available():
         print("BART is not installed (apt-get install bart): no peers")
         return []
     truth = scan.load_truth()
-    offline, live = bart.grasp(scan.scan, _GRASP_WEIGHT), bart.rt_nlinv(scan.scan)
+    offline, live = peers.grasp(scan.scan, _GRASP_WEIGHT), peers.rt_nlinv(scan.scan)
     grasp, nlinv = (score(peer.images, truth).summary() for peer in (offline, live))
     per_frame_ms = 1e3 * live.seconds / len(truth)
     ours = {name: float(np.median([row[name]["psnr"] for row in runs])) for name in ("live", "refined")}

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from inr_gadgets.truth import read_truth
+
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -37,9 +39,8 @@ class BenchScan:
     real: bool
 
     def load_truth(self) -> np.ndarray:
-        """(frames, y, x) complex."""
-        with np.load(self.truth) as file:
-            return np.asarray(file["truth"]).transpose(0, 2, 1)
+        """(frames, y, x) magnitudes."""
+        return read_truth(self.truth).images
 
 
 def make_scan(folder: Path, spokes: int = 13, coils: int = 12, frames: int = 23, matrix: int = 128) -> BenchScan:

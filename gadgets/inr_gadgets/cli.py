@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from inr_gadgets.commands import about, files, run
+from inr_gadgets.commands import about, bench, files, run
 
 app = typer.Typer(
     name="inr-recon",
@@ -40,6 +40,7 @@ def _program(
 
 run.register(app)
 files.register(app)
+bench.register(app)
 about.register(app)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from inr_core.errors import DataError, MissingDependencyError
 from inr_core.metrics import Score, fit_scale, moving_box, score
 from inr_gadgets.image_file import read_series
 from inr_gadgets.pictures import SERIES_NAMES, Movie, write_gif
+from inr_gadgets.truth import read_truth
 
 _ERROR_GAIN = 5
 # Of the GIF: noise does not compress, and a README should load.
@@ -79,7 +79,10 @@ def load_demo(
     DataError
         If a file is absent or damaged, or the numbers of frames or the matrices differ.
     """
-    expected, times = _load_truth(Path(truth))
+    known = read_truth(truth)
+    if known.times_ms is None:
+        raise DataError(f"{truth} does not say when its frames are", "'times_ms' (frames,)", "simulate the scan again")
+    expected = known.images
     raw = dict(extra or {})
     latency = np.full(len(expected), np.nan)
     for index, name in SERIES_NAMES.items():
@@ -101,7 +104,7 @@ def load_demo(
             )
         scores[name] = score(magnitudes, expected)
         panels[name] = magnitudes * fit_scale(magnitudes, expected)
-    return Demo(panels, expected, scores, times, latency)
+    return Demo(panels, expected, scores, known.times_ms, latency)
 
 
 def write_demo_gif(path: str | os.PathLike[str], demo: Demo, *, zoom: float = _GIF_ZOOM) -> None:
@@ -122,7 +125,7 @@ def write_demo_figure(path: str | os.PathLike[str], demo: Demo) -> None:
     DataError
         If the file cannot be written.
     """
-    figure_class, canvas_class = _matplotlib()
+    figure_class, canvas_class = figure_classes()
     columns = [*demo.panels, "truth"]
     show_latency = bool(np.isfinite(demo.latency_ms).any())
     figure = figure_class(figsize=(2.75 * len(columns), 13.6), layout="constrained")
@@ -252,24 +255,14 @@ def _plain(axes: Any, label: str) -> None:
     axes.set_ylabel(label, fontsize=10)
 
 
-def _load_truth(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Magnitudes (frames, y, x) and times (frames,) ms."""
-    if not path.is_file():
-        raise DataError(f"{path} is not there", "the .truth.npz beside a simulated scan", "simulate the scan again")
-    try:
-        with np.load(path) as file:
-            truth = np.abs(file["truth"]).astype(np.float64).transpose(0, 2, 1)
-            times = file.get("times_ms")
-    except (KeyError, OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error})", "'truth' (frames, x, y)", "simulate the scan again"
-        ) from error
-    if times is None:
-        raise DataError(f"{path} does not say when its frames are", "'times_ms' (frames,)", "simulate the scan again")
-    return truth, np.asarray(times, np.float64)
+def figure_classes() -> tuple[Any, Any]:
+    """Matplotlib's Figure and Agg canvas, without pyplot: no global state, no display, usable from any thread.
 
-
-def _matplotlib() -> tuple[Any, Any]:
+    Raises
+    ------
+    MissingDependencyError
+        Without matplotlib (extra ``pictures``).
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -277,5 +270,4 @@ def _matplotlib() -> tuple[Any, Any]:
         raise MissingDependencyError(
             f"the figure needs matplotlib ({error})", "the extra 'pictures'", "pip install 'inr-recon[pictures]'"
         ) from error
-    # Figure and canvas without pyplot: no global state, no display, usable from any thread.
     return Figure, FigureCanvasAgg

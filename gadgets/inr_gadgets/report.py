@@ -21,9 +21,15 @@ class Report:
     """Gathers one row per image and turns them into the JSON of ``replay --report``.
 
     Only the numbers of an image are kept, never its pixels, so a report of hours of scan stays small.
+
+    Attributes
+    ----------
+    seconds
+        From the first readout to the last image, for who replays the scan; None where nobody looked at the clock.
     """
 
     def __init__(self) -> None:
+        self.seconds: float | None = None
         self._rows: dict[int, list[dict[str, Any]]] = {}
         self._said: dict[str, set[str]] = {"inr_device": set(), "inr_versions": set()}
 
@@ -90,6 +96,7 @@ class Report:
                 "refine_steps": _refine_steps(refined),
                 "refine_s": _largest(refined, "refine_s"),
                 "peak_memory_mib": _largest(everything, "peak_memory_mib"),
+                "seconds": self.seconds,
                 "device": _joined(self._said["inr_device"]),
                 "versions": _joined(self._said["inr_versions"]),
             },
