@@ -1,4 +1,4 @@
-"""Readouts in, frames out: the first gadget of the chain. It imports no torch and holds at most a frame a slice."""
+"""Readouts in, frames out: the first gadget of the chain. No torch; it holds at most a frame a slice, two a stack."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from inr_gadgets.conventions.angles import AngleRule, angle_rule
 from inr_gadgets.conventions.framing import Facts, Framer, Positions, facts_of
 from inr_gadgets.conventions.readouts import REVERSE, Group, kind
 from inr_gadgets.conventions.sampling import Sampling, embedded_spoke, find_sampling, straight_spoke
+from inr_gadgets.conventions.stack import Stack, find_stack
 from inr_gadgets.conventions.understanding import Opening, Understanding, is_finite, too_short
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.header import Encoding, encoding
 from inr_gadgets.lines import operator_line
+from inr_gadgets.stars import Stars
 
 __all__ = ["BufferGadget", "BufferParameters"]
 
 MAX_GROUPS = 1024
+_SAME_DIRECTION = 0.1  # part of the distance of two samples by which the spokes of an angle's partitions may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,14 @@ class _Space:
     encoding: Encoding
     sampling: Sampling
     rule: AngleRule
+    stack: Stack | None
 
 
 class BufferGadget(Gadget):
     """Gathers radial readouts into frames, whatever convention they follow, and says how it understood them.
+
+    A frame of a stack of stars is one of all its partitions: it is transformed along them here, where frames are made,
+    and leaves as a frame of each slice, so that nothing behind it needs to know of partitions.
 
     The first readouts are held back until the convention is clear (at most
     :data:`inr_gadgets.conventions.survey.LOOK` spokes of a slice); after that a frame leaves with its last readout.
@@ -61,11 +68,14 @@ class BufferGadget(Gadget):
         self._opening = Opening(header, self.parameters)
         self._dropped: Counter[str] = self._opening.dropped
         self._n_frames = 0
+        self._n_groups = 0
         self._n_spokes = 0
         self._warned = False
         self._spaces: dict[int, _Space] = {}
         self._positions = Positions(0, False)
         self._framers: dict[Group, Framer] = {}
+        self._stars: dict[Group, Stars] = {}
+        self._numbers: dict[Group, int] = {}
 
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
         """Frames of the acquisitions among ``items``; everything else is handed on.
@@ -108,7 +118,7 @@ class BufferGadget(Gadget):
         opening = self._opening
         self.understanding = known = opening.conclude()
         self.announce(known.sentence)
-        self._spaces[known.encoding.index] = _Space(known.encoding, known.sampling, known.rule)
+        self._spaces[known.encoding.index] = _Space(known.encoding, known.sampling, known.rule, known.stack)
         self._positions = Positions(known.stride, known.steps)
         held, opening.held = opening.held, []
         for readout in held:
@@ -135,13 +145,19 @@ class BufferGadget(Gadget):
             space = self._space(acquisition, facts)
             kept = space.sampling.check(acquisition)
         position, lost = self._positions.next(facts)
-        framer = self._framer(facts.group)
-        spoke = None
+        spokes: tuple[_Spoke, ...] | None = None
         if acquisition is not None and space is not None and kept is not None:
             self._n_spokes += 1
-            spoke = _Spoke(acquisition, kept, _spoke_traj(acquisition, position, kept, space))
-        for spokes in framer.add(spoke, facts, lost):
-            yield self._frame(spokes, facts.group, framer)
+            spokes = (_Spoke(acquisition, kept, _spoke_traj(acquisition, position, kept, space)),)
+        stars = self._stars_of(facts.group)
+        if stars is not None:
+            gathered = stars.add(spokes[0] if spokes else None, facts, position)
+            if gathered is None:
+                return
+            spokes, facts, lost = gathered.spokes, gathered.facts, gathered.lost
+        framer = self._framer(facts.group)
+        for rows in framer.add(spokes, facts, lost):
+            yield from self._frames(rows, facts.group, framer.n_frames - 1)
 
     def _space(self, acquisition: Any, facts: Facts) -> _Space:
         index = facts.group.encoding
@@ -152,8 +168,19 @@ class BufferGadget(Gadget):
             space = encoding(self.header, index)
             sampling = find_sampling(acquisition, space, self.parameters)
             rule = angle_rule(self.parameters, embedded=sampling.embedded, spokes_per_frame=known.framing.spokes)
-            self._spaces[index] = _Space(space, sampling, rule)
+            self._spaces[index] = _Space(space, sampling, rule, find_stack(self.header, space, self.parameters))
         return self._spaces[index]
+
+    def _stars_of(self, group: Group) -> Stars | None:
+        """What gathers the partitions of a group; None where it has none."""
+        space, known = self._spaces.get(group.encoding), self.understanding
+        if space is None or space.stack is None or known is None:
+            return None
+        whole = group._replace(partition=0)
+        if whole not in self._stars:
+            framing, apart = known.framing, _SAME_DIRECTION * space.sampling.spacing
+            self._stars[whole] = Stars(space.stack, framing.marker, framing.spokes, apart)
+        return self._stars[whole]
 
     def _framer(self, group: Group) -> Framer:
         if group not in self._framers:
@@ -166,24 +193,38 @@ class BufferGadget(Gadget):
             if self.understanding is None:
                 raise RuntimeError("readouts are placed only after the scan is understood")
             self._framers[group] = Framer(self.understanding.framing)
+            stack = self._spaces[group.encoding].stack if group.encoding in self._spaces else None
+            self._numbers[group] = self._n_groups
+            self._n_groups += 1 if stack is None else stack.slices
         return self._framers[group]
 
-    def _frame(self, spokes: list[_Spoke], group: Group, framer: Framer) -> Frame:
+    def _frames(self, rows: list[tuple[_Spoke, ...]], group: Group, index: int) -> Iterator[Frame]:
+        """The frame of a slice, or the frames of all slices of a stack; ``rows`` hold one spoke of each partition."""
         space = self._spaces[group.encoding]
-        kspace = np.stack([spoke.acquisition.data[:, spoke.kept] for spoke in spokes], axis=1)
+        stack = space.stack
+        kspace = np.stack([np.stack([s.acquisition.data[:, s.kept] for s in row], axis=1) for row in rows], axis=1)
         if self.parameters.conjugate:
             np.conjugate(kspace, out=kspace)
+        kspace = self._opening.whitener.apply(kspace)
+        slices = kspace[None, :, :, 0] if stack is None else stack.transform(kspace)
+        reference = [row[stack.reference if stack else 0] for row in rows]
+        x_mm, y_mm, z_mm = space.encoding.recon_fov_mm
         self._n_frames += 1
-        return Frame.from_readouts(
-            self._opening.whitener.apply(kspace),
-            np.stack([spoke.traj for spoke in spokes]),
-            [_kept_header(spoke, space.sampling) for spoke in spokes],
-            matrix=space.encoding.matrix,
-            fov_mm=space.encoding.recon_fov_mm,
-            index=framer.n_frames - 1,
-            group=list(self._framers).index(group),
-            arrived=getattr(spokes[-1].acquisition, "arrived", None),
-        )
+        for number, plane in enumerate(slices):
+            headers = [_kept_header(spoke, space.sampling) for spoke in reference]
+            if stack is not None:
+                _move_to_slice(headers, stack, number)
+            yield Frame.from_readouts(
+                plane,
+                np.stack([spoke.traj for spoke in reference]),
+                headers,
+                matrix=space.encoding.matrix,
+                fov_mm=(x_mm, y_mm, stack.slice_mm if stack else z_mm),
+                index=index,
+                group=self._numbers[group] + number,
+                partitions=stack.n_partitions if stack else 1,
+                arrived=getattr(rows[-1][-1].acquisition, "arrived", None),
+            )
 
     def _finish(self) -> Iterator[Frame]:
         """The last frames of the scan, cut short or not, and what became of the readouts that are in none."""
@@ -191,11 +232,20 @@ class BufferGadget(Gadget):
         if known is None:
             raise RuntimeError("the scan ended before it was understood")
         if not self._n_frames:
-            raise too_short(self._n_spokes, known.framing, known.how)
+            raise self._nothing_made(known)
+        for stars in self._stars.values():
+            stars.finish()
         for group, framer in self._framers.items():
-            for spokes in framer.flush():
-                yield self._frame(spokes, group, framer)
+            for rows in framer.flush():
+                yield from self._frames(rows, group, framer.n_frames - 1)
         self._summarise()
+
+    def _nothing_made(self, known: Understanding) -> DataError:
+        """Why there is no frame: not one angle of a stack was complete, or the scan was too short."""
+        for group, stars in self._stars.items():
+            if group not in self._framers:
+                return stars.trouble()
+        return too_short(self._n_spokes // (known.stack.n_partitions if known.stack else 1), known.framing, known.how)
 
     def _summarise(self) -> None:
         parts = [f"{self._n_frames} frames of {self._n_spokes} spokes"]
@@ -208,6 +258,9 @@ class BufferGadget(Gadget):
         short = sum(framer.dropped for framer in self._framers.values())
         if short:
             parts.append(f"{short} spokes of frames with too few of them left out (buffer.minimum_part)")
+        broken = sum(stars.dropped for stars in self._stars.values())
+        if broken:
+            parts.append(f"{broken} angles of which a partition is missing left out")
         self.announce("; ".join(parts))
 
 
@@ -217,6 +270,15 @@ def _spoke_traj(acquisition: Any, position: int, kept: slice, space: _Space) -> 
     angle = space.rule.angle(acquisition, position)
     reverse = bool(acquisition.flags & REVERSE)
     return straight_spoke(acquisition, angle, kept, space.sampling, reverse=reverse)
+
+
+def _move_to_slice(headers: list[Any], stack: Stack, number: int) -> None:
+    """Make the headers of a slab's readouts those of one of its slices."""
+    for header in headers:
+        along = np.array(header.slice_dir, np.float64)
+        header.position[:] = tuple(np.array(header.position) + stack.heights_mm[number] * along)
+        header.idx.slice = header.idx.slice * stack.slices + number
+        header.idx.kspace_encode_step_2 = 0
 
 
 def _kept_header(spoke: _Spoke, sampling: Sampling) -> Any:

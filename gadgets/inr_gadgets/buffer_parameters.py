@@ -57,6 +57,15 @@ class BufferParameters:
     oversampling: float = parameter(
         0.0, "sampled over reconstructed field of view along the readout; 0 works it out", minimum=0.0, maximum=16.0
     )
+    partitions: str = parameter(
+        "auto",
+        "auto: Fourier transform along the partitions of a stack of stars, if the header's encoded matrix has several; "
+        "single: each partition is imaged as it is",
+        choices=("auto", "single"),
+    )
+    partition_center: int = parameter(
+        -1, "kspace_encode_step_2 of the partition at kz = 0; -1 takes it from the header", minimum=-1, maximum=4096
+    )
     conjugate: bool = parameter(False, "conjugate the samples, for data with the other sign of the Fourier transform")
     whiten: str = parameter(
         "auto", "auto: whiten the coils if a noise scan precedes the data; off: never", choices=("auto", "off")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inr_core.errors import InrError
+from inr_gadgets.buffer import BufferGadget
 from inr_gadgets.chain import GADGETS, Chain, GadgetTable
 from inr_gadgets.conventions.readouts import Group, group_of, kind
 from inr_gadgets.conventions.understanding import Understanding, too_short, understand
@@ -77,7 +78,10 @@ def check_scan(
             result.refuse(error)
             return result
         chain = _look_at_chain(result, config, header, settings, table)
-        _look_at_readouts(result, header, scan.acquisitions(), _buffer_parameters(chain))
+        parameters = _buffer_parameters(chain)
+        understanding = _look_at_readouts(result, header, scan.acquisitions(), parameters)
+        if understanding is not None and understanding.stack is not None:
+            _look_at_stack(result, header, scan.acquisitions(), parameters)
     if chain is not None:
         result.lines += [line for gadget in chain.gadgets for line in _parameter_lines(gadget)]
     return result
@@ -96,12 +100,26 @@ def _look_at_chain(
     return chain
 
 
-def _look_at_readouts(result: CheckResult, header: Any, readouts: Iterable[Any], parameters: Any) -> None:
+def _look_at_readouts(
+    result: CheckResult, header: Any, readouts: Iterable[Any], parameters: Any
+) -> Understanding | None:
     counted = _Counted(readouts)
     try:
         understanding = understand(header, counted, parameters)
         result.lines.append(f"understood as: {understanding.sentence}")
         _look_at_length(understanding, counted)
+    except InrError as error:
+        result.refuse(error)
+        return None
+    return understanding
+
+
+def _look_at_stack(result: CheckResult, header: Any, readouts: Iterable[Any], parameters: Any) -> None:
+    """Gather the partitions up to the first frame: whether they fit together is not seen from counters alone."""
+    gadget = BufferGadget(header, parameters)
+    gadget.announce = lambda line: None  # what it has to say has been said
+    try:
+        next(iter(gadget.process(readouts)), None)
     except InrError as error:
         result.refuse(error)
 

@@ -45,6 +45,7 @@ class Frame(ReconData):  # type: ignore[misc]
         fov_mm: tuple[float, float, float],
         index: int,
         group: int = 0,
+        partitions: int = 1,
         arrived: float | None = None,
     ) -> Frame:
         """Gather readouts into a frame.
@@ -61,6 +62,8 @@ class Frame(ReconData):  # type: ignore[misc]
         group
             Number of the (encoding space, slice, set, contrast, ..) the frame belongs to, from 0 in order of
             appearance.
+        partitions
+            Of the stack of stars that it is a slice of: so many readouts were played for each of its own.
         arrived
             See the class; None for now.
         """
@@ -78,7 +81,7 @@ class Frame(ReconData):  # type: ignore[misc]
         first.user_int[FRAME_INDEX_SLOT], first.user_int[GROUP_INDEX_SLOT] = index, group
         sampling = SamplingDescription()
         sampling.recon_matrix[:] = (*matrix, 1)
-        sampling.encoded_matrix[:] = (n_samples, n_spokes, 1)
+        sampling.encoded_matrix[:] = (n_samples, n_spokes, partitions)
         sampling.recon_FOV[:] = fov_mm
         sampling.encoded_FOV[:] = fov_mm
         return cls([ReconBit(ReconBuffer(data, trajectory, None, stamped, sampling))], arrived)
@@ -129,6 +132,11 @@ class Frame(ReconData):  # type: ignore[misc]
         """(x, y, z) of the reconstructed image, mm."""
         x, y, z = self.bits[0].data.sampling.recon_FOV
         return float(x), float(y), float(z)
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of the stack of stars that it is a slice of; 1 for a plain slice."""
+        return int(self.bits[0].data.sampling.encoded_matrix[2])
 
     @property
     def index(self) -> int:

@@ -66,6 +66,8 @@ class _Clock:
 
     def arrived(self, moment: float) -> None:
         elapsed = moment - self.last_arrival
+        if elapsed == 0:
+            return  # another slice of the same stack
         if math.isfinite(elapsed):
             self.interval_s = _mean(self.interval_s, elapsed)
         self.last_arrival = moment
@@ -78,7 +80,7 @@ class _Clock:
 
         Frames that come much faster than the sequence can play them are a file's: nobody waits for those.
         """
-        duration_s = self.repetition_s * len(frame.headers)
+        duration_s = self.repetition_s * len(frame.headers) * frame.partitions
         return (now - frame.arrived) / duration_s if self.interval_s > 0.5 * duration_s > 0 else 0.0
 
     def time_for_a_step(self, now: float) -> bool:

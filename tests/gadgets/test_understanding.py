@@ -303,7 +303,9 @@ def test_the_sentence_names_everything_unusual() -> None:
         *(readout(i, samples=50, center_sample=18, discard_post=2, slice=i % 2) for i in range(60)),
     ]
     line = understand(
-        header(matrix=(N, N, 4)), scan, BufferParameters(spokes_per_frame=8, stride=4, angles="gadgetron3")
+        header(encoded=(2 * N, N, 4)),
+        scan,
+        BufferParameters(spokes_per_frame=8, stride=4, angles="gadgetron3", partitions="single"),
     ).sentence
     for part in (
         "48 samples (2x oversampled, 2 discarded, centre at 18, 60 of 64 samples acquired)",
@@ -311,7 +313,7 @@ def test_the_sentence_names_everything_unusual() -> None:
         "angles: Gadgetron's golden_radial_mode3, spoke counter x 68.754 deg",
         "coils whitened from 1 noise readout",
         "2 groups",
-        "4 partitions are taken one by one",
+        "4 partitions imaged one by one (buffer.partitions)",
         "dropped so far: 1 navigator",
         "sliding window, 4 new spokes a frame",
     ):

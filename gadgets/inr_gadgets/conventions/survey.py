@@ -15,7 +15,8 @@ from inr_gadgets.conventions.readouts import Group
 
 DEFAULT_SPOKES = 21
 LOOK = 55  # spokes of one group that are looked at before a frame is assumed
-LOOK_ALL = 8 * LOOK  # the same, of all groups
+LOOK_ALL = 8 * LOOK  # the same, of all groups; more where each spoke has more partitions
+MOST_PARTITIONS = 64  # that are waited for here, whatever a header claims
 SHORTEST = 3  # a counter that changes faster than this marks no frames
 TICK_MS = 2.5
 
@@ -24,11 +25,17 @@ class Survey:
     """The first readouts of a scan, looked at until it is clear how to read the rest; bounded.
 
     Only counters are kept here, never samples.
+
+    Attributes
+    ----------
+    look_all
+        Readouts of all groups that are looked at before a frame is assumed.
     """
 
-    def __init__(self, parameters: BufferParameters, tr_ms: float | None) -> None:
+    def __init__(self, parameters: BufferParameters, tr_ms: float | None, n_partitions: int = 1) -> None:
         self.parameters = parameters
         self.tr_ms = tr_ms
+        self.look_all = max(LOOK_ALL, LOOK * min(n_partitions, MOST_PARTITIONS))
         self.facts: list[Facts] = []
         self._groups: dict[Group, list[Facts]] = {}
 
@@ -37,7 +44,7 @@ class Survey:
         self.facts.append(facts)
         row = self._groups.setdefault(facts.group, [])
         row.append(facts)
-        if len(row) >= LOOK or len(self.facts) >= LOOK_ALL:
+        if len(row) >= LOOK or len(self.facts) >= self.look_all:
             return True
         if self.parameters.frame_ms > 0:
             return (len(row) - 1) * self.interval_ms() >= self.parameters.frame_ms
@@ -45,10 +52,9 @@ class Survey:
             return len(row) >= self.parameters.spokes_per_frame
         return len(row) > SHORTEST and bool(_marks(row))
 
-    @property
-    def n_groups(self) -> int:
-        """Groups seen so far."""
-        return len(self._groups)
+    def n_groups(self, stacked: bool = False) -> int:
+        """Groups seen so far; the partitions of a stack are one."""
+        return len({group._replace(partition=0) for group in self._groups} if stacked else self._groups)
 
     def interval_ms(self) -> float:
         """Time from spoke to spoke of one group, ms: from the time stamps if they are fine enough, else from TR."""

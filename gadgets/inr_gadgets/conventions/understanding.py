@@ -15,11 +15,13 @@ from inr_gadgets.conventions.angles import AngleRule, angle_rule
 from inr_gadgets.conventions.framing import Facts, Framing, facts_of
 from inr_gadgets.conventions.readouts import kind
 from inr_gadgets.conventions.sampling import Sampling, describe_unit, find_sampling
+from inr_gadgets.conventions.stack import Stack, find_stack
 from inr_gadgets.conventions.survey import LOOK_ALL, Survey
 from inr_gadgets.conventions.whitening import Whitener
 from inr_gadgets.header import Encoding, encoding, noise_bandwidth, refuse_without_radial
 
-MOST_HELD = 4 * LOOK_ALL  # readouts of any kind; one that never brings a usable sample must not fill the memory
+# Readouts of any kind, more for a stack of stars; a scan that never brings a usable sample must not fill the memory.
+MOST_HELD = 4 * LOOK_ALL
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Understanding:
         Slices, sets, contrasts .. seen so far.
     stride, steps
         See :class:`inr_gadgets.conventions.framing.Positions`.
+    stack
+        How its partitions become slices; None for a scan of slices.
     noise
         What was done about the noise scan.
     dropped
@@ -53,6 +57,7 @@ class Understanding:
     n_groups: int
     stride: int
     steps: bool
+    stack: Stack | None
     noise: str
     dropped: dict[str, int]
 
@@ -69,8 +74,10 @@ class Understanding:
         ]
         if self.n_groups > 1:
             parts.append(f"{self.n_groups} groups (slices, sets, contrasts) so far")
-        if space.recon_matrix[2] > 1:
-            parts.append(f"{space.recon_matrix[2]} partitions are taken one by one, without a transform along z")
+        if self.stack is not None:
+            parts.append(f"{self.stack.text}, a frame of all of them together")
+        elif space.encoded_matrix[2] > 1:
+            parts.append(f"{space.encoded_matrix[2]} partitions imaged one by one (buffer.partitions)")
         others = [f"{count} {name}" for name, count in self.dropped.items() if name != "noise"]
         if others:
             parts.append(f"dropped so far: {', '.join(others)}")
@@ -157,12 +164,13 @@ class Opening:
         facts = facts_of(acquisition)
         self.held.append(Held(acquisition if finite else None, facts, facts.scan_counter))
         if self._survey is None:
-            self._survey = Survey(self.parameters, space.tr_ms)
+            self._survey = Survey(self.parameters, space.tr_ms, space.encoded_matrix[2])
         known = self._survey.add(facts)
         return self._full() or (known and self._sampling is not None)
 
     def _full(self) -> bool:
-        if len(self.held) < MOST_HELD:
+        most = MOST_HELD if self._survey is None else max(MOST_HELD, 4 * self._survey.look_all)
+        if len(self.held) < most:
             return False
         if self._sampling is None:
             raise self._nothing()
@@ -180,6 +188,7 @@ class Opening:
         if survey is None or space is None or sampling is None:
             raise self._nothing()
         framing, how = survey.framing()
+        stack = find_stack(self.header, space, self.parameters)
         return Understanding(
             encoding=space,
             sampling=sampling,
@@ -187,9 +196,10 @@ class Opening:
             framing=framing,
             how=how,
             interval_ms=survey.interval_ms(),
-            n_groups=survey.n_groups,
+            n_groups=survey.n_groups(stacked=stack is not None),
             stride=survey.stride(),
             steps=survey.steps(),
+            stack=stack,
             noise=self.whitener.text,
             dropped=dict(self.dropped),
         )
