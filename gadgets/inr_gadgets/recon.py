@@ -130,7 +130,11 @@ class ReconGadget(Gadget):
             else:
                 yield image
             state.method.settle()  # the image has been sent
-            self._use_idle_time(state.method, clock, pending)
+            if self.parameters.deterministic:
+                for _ in range(state.method.deterministic_steps):
+                    state.method.tune()
+            else:
+                self._use_idle_time([other.method for other in slices.values()], clock, pending)
         if self.parameters.refine and method.refines:
             after = Refinement(
                 self.parameters, self.announce, self.stop, described, len(slices), ended=time.monotonic()
@@ -172,14 +176,11 @@ class ReconGadget(Gadget):
         state.reported_steps = state.method.steps
         return image_for(frame, image.cpu().numpy(), LIVE_SERIES, number, meta)
 
-    def _use_idle_time(self, method: LiveMethod, clock: _Clock, pending: Callable[[], bool]) -> None:
-        if self.parameters.deterministic:
-            for _ in range(method.deterministic_steps):
-                method.tune()
-            return
+    def _use_idle_time(self, methods: list[LiveMethod], clock: _Clock, pending: Callable[[], bool]) -> None:
+        """Train what was trained least: the slices of a stack come together, and then all wait."""
         while not self.stop.is_set() and not pending():
             begin = time.monotonic()
-            if not clock.time_for_a_step(begin) or not method.tune():
+            if not clock.time_for_a_step(begin) or not any(m.tune() for m in sorted(methods, key=lambda m: m.steps)):
                 return
             clock.stepped(time.monotonic() - begin)
 

@@ -378,6 +378,51 @@ def test_the_clock_learns_both_times() -> None:
     assert math.isfinite(clock.step_s)
 
 
+def test_the_slices_of_a_stack_share_the_idle_time() -> None:
+    class Quiet:
+        """Nothing waits until two slices were trained four times each."""
+
+        def __init__(self, items: list[Frame]) -> None:
+            self.items, self.asked = items, 0
+
+        def __iter__(self) -> Iterator[Frame]:
+            return iter(self.items)
+
+        def pending(self) -> bool:
+            self.asked += 1
+            return self.asked <= 5 or self.asked > 13
+
+    # Three frames of each of two slices; after the sixth there is time for eight steps.
+    pairs = zip(frames(3, start=FUTURE), frames(3, group=1, start=FUTURE), strict=True)
+    made, _ = gadget(deterministic=False, refine=False)
+    trained: list[Any] = []
+    tune = InrMethod.tune
+
+    def counted(method: InrMethod) -> bool:
+        trained.append(method)
+        return tune(method)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InrMethod, "tune", counted)
+        assert len(list(made.process(Quiet([frame for pair in pairs for frame in pair])))) == 6
+    assert sorted(trained.count(method) for method in set(trained)) == [4, 4]
+
+
+def test_a_stack_has_the_time_of_all_its_partitions() -> None:
+    clock = recon._Clock(repetition_s=0.01)
+    (frame,) = frames(1)
+    spokes = len(frame.headers)
+    for partitions in (1, 8):
+        frame.bits[0].data.sampling.encoded_matrix[2] = partitions
+        clock.interval_s = 0.01 * spokes * partitions
+        assert clock.behind(frame, frame.arrived + 0.04 * spokes) == pytest.approx(4 / partitions)
+    clock.arrived(5.0)
+    clock.arrived(6.0)
+    interval = clock.interval_s
+    clock.arrived(6.0)  # the next slice of the same stack
+    assert (clock.interval_s, clock.last_arrival) == (interval, 6.0)
+
+
 # -- stopping, lines, devices -------------------------------------------------------------------------------------
 
 
