@@ -92,33 +92,49 @@ class SliceData:
             )
         return largest / self.strength
 
-    def split(self, fraction: float, generator: torch.Generator) -> tuple[SliceData, SliceData]:
-        """Two parts: without and with a random ``fraction`` of each frame's spokes, at least one.
+    def split(self, fraction: float, generator: torch.Generator) -> tuple[SliceData, tuple[FrameSamples, ...]]:
+        """The data without a random ``fraction`` of all their spokes, at least one, and these spokes.
+
+        Every frame keeps at least one. The spokes that are held out come as one entry a frame; those of most frames
+        are without spokes where the fraction is less than one of each.
 
         Raises
         ------
         DataError
-            If there are no samples, or a frame has too few spokes to leave any.
+            If there are no samples, or the frames have too few spokes.
         """
         if len(self.samples) != len(self.frames):
             raise DataError(f"samples of {len(self.samples)} frames of {len(self.frames)}", "samples of every frame")
-        parts: tuple[list[FrameSamples], list[FrameSamples]] = ([], [])
-        for kspace, traj in self.samples:
-            n_spokes = traj.shape[0]
-            held = max(1, round(fraction * n_spokes))
-            if held >= n_spokes:
-                raise DataError(
-                    f"{held} of {n_spokes} spokes of a frame to hold out", "some to train on", "use longer frames"
-                )
-            order = torch.randperm(n_spokes, generator=generator).to(traj.device)
-            for part, chosen in zip(parts, (order[held:].sort().values, order[:held]), strict=True):
-                part.append(FrameSamples(kspace[:, chosen], traj[chosen]))
-        kept, held_out = (self._of(part) for part in parts)
-        return kept, held_out
+        counts = [traj.shape[0] for _, traj in self.samples]
+        total = sum(counts)
+        wanted = max(1, round(fraction * total))
+        if wanted > total - len(counts):
+            raise DataError(
+                f"{wanted} of {total} spokes in {len(counts)} frames to hold out",
+                "a spoke left in every frame",
+                "use longer frames or hold out fewer",
+            )
+        held: list[list[int]] = [[] for _ in counts]
+        owners = [(frame, spoke) for frame, n in enumerate(counts) for spoke in range(n)]
+        for i in torch.randperm(total, generator=generator).tolist():
+            frame, spoke = owners[i]
+            if wanted > 0 and len(held[frame]) < counts[frame] - 1:
+                held[frame].append(spoke)
+                wanted -= 1
+        return self._without(held), tuple(
+            FrameSamples(kspace[:, sorted(out)], traj[sorted(out)])
+            for (kspace, traj), out in zip(self.samples, held, strict=True)
+        )
 
-    def _of(self, samples: list[FrameSamples]) -> SliceData:
-        frames = FrameHistory(max(2, len(samples)))
-        for i, (kspace, traj) in enumerate(samples):
-            index = self.frames.first + i
-            frames.append(MeasuredFrame.from_samples(index, kspace, traj, self.shape, self.ramp_exponent))
-        return SliceData(self.shape, self.csm, frames, tuple(samples), self.ramp_exponent)
+    def _without(self, held: list[list[int]]) -> SliceData:
+        """The data without these spokes of each frame; frames that lose none are not gridded again."""
+        frames, kept = FrameHistory(self.frames.limit), []
+        for frame, samples, out in zip(self.frames, self.samples, held, strict=True):
+            if not out:
+                frames.append(frame)
+                kept.append(samples)
+                continue
+            rest = [spoke for spoke in range(samples.traj.shape[0]) if spoke not in out]
+            kept.append(FrameSamples(samples.kspace[:, rest], samples.traj[rest]))
+            frames.append(MeasuredFrame.from_samples(frame.index, *kept[-1], self.shape, self.ramp_exponent))
+        return SliceData(self.shape, self.csm, frames, tuple(kept), self.ramp_exponent)

@@ -133,16 +133,22 @@ def test_scale_is_that_of_the_image() -> None:
     assert 0.5 < slice_data().scale < 3
 
 
-def test_a_split_is_of_whole_spokes() -> None:
+@pytest.mark.parametrize(("fraction", "n_held"), [(0.01, 1), (0.2, 3), (0.5, 8)])
+def test_a_split_is_of_whole_spokes(fraction: float, n_held: int) -> None:
     data = slice_data()
-    kept, held = data.split(0.2, torch.Generator().manual_seed(3))
-    assert [s.traj.shape[0] for s in kept.samples] == [4, 6, 4]
-    assert [s.traj.shape[0] for s in held.samples] == [1, 1, 1]
+    kept, held = data.split(fraction, torch.Generator().manual_seed(3))
+    assert sum(s.traj.shape[0] for s in held) == n_held
     for position, part in enumerate(data.samples):
-        angles = {tuple(spoke[0].tolist()) for piece in (kept, held) for spoke in piece.samples[position].traj}
-        assert angles == {tuple(spoke[0].tolist()) for spoke in part.traj}
-    assert kept.frames[1].kernel.shape == data.frames[1].kernel.shape
-    assert len(kept) == 3
+        for piece in (kept.samples[position], held[position]):
+            for spoke, line in zip(piece.traj, piece.kspace.unbind(1), strict=True):
+                (where,) = (part.traj == spoke).flatten(1).all(1).nonzero()[0].tolist()
+                torch.testing.assert_close(line, part.kspace[:, where], rtol=0, atol=0)
+        assert kept.samples[position].traj.shape[0] + held[position].traj.shape[0] == part.traj.shape[0]
+        assert kept.samples[position].traj.shape[0] >= 1
+        again = MeasuredFrame.from_samples(position, *kept.samples[position], SHAPE)
+        torch.testing.assert_close(kept.frames[position].coil_images, again.coil_images)
+        torch.testing.assert_close(kept.frames[position].kernel, again.kernel)
+    assert len(kept) == len(held) == 3
 
 
 def test_what_cannot_be_is_said() -> None:
@@ -151,7 +157,7 @@ def test_what_cannot_be_is_said() -> None:
     with pytest.raises(DataError, match=r"^samples of 0 frames of 3; expected samples of every frame$"):
         slice_data(samples=False).split(0.1, torch.Generator())
     with pytest.raises(
-        DataError, match=r"^1 of 1 spokes of a frame to hold out; expected some to train on; use longer"
+        DataError, match=r"^1 of 2 spokes in 2 frames to hold out; expected a spoke left in every frame; use longer"
     ):
         slice_data(spokes=(1, 1)).split(0.05, torch.Generator())
     with pytest.raises(DataError, match=r"^gridded images of maximum 0 from data of weight .*; expected a signal"):
