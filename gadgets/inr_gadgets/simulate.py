@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import ismrmrd
 import numpy as np
 
 from inr_core.errors import DataError, ParameterError
-from inr_core.parameters import parameter, parse
+from inr_core.parameters import parameter, parse, plain_name
 from inr_core.trajectory import golden_angle, radial_trajectory, raga_angle, spoke_angles
 from inr_gadgets.scan_file import ScanWriter
 
-PHANTOMS = ("cine",)
+if TYPE_CHECKING:
+    from inr_core.phantoms import Grid, Phantom
+
+PHANTOMS = ("cine", "dce")
+# Where a phantom is usually scanned otherwise. A spoke of a slice every 60 ms is what a stack of stars of twelve
+# partitions at a TR of 5 ms has; 40 frames of 34 spokes then take 82 s.
+PHANTOM_DEFAULTS: Mapping[str, Mapping[str, object]] = {"dce": {"fov_mm": 380.0, "spokes": 34, "tr_ms": 60.0}}
 
 # What MRD counts time in.
 _TICK_MS = 2.5
@@ -27,7 +33,7 @@ _ECG_WAVEFORM_ID, _ECG_SAMPLE_MS, _ECG_SAMPLES = 0, 2.5, 40
 
 @dataclass(frozen=True)
 class SimulationParameters:
-    """What ``simulate`` can be asked for."""
+    """What ``simulate`` can be asked for; :data:`PHANTOM_DEFAULTS` has what is different for a phantom."""
 
     phantom: str = parameter("cine", "the object", choices=PHANTOMS)
     matrix: int = parameter(96, "reconstructed matrix along x", unit="pixels", minimum=16, maximum=1024)
@@ -36,7 +42,13 @@ class SimulationParameters:
     frames: int = parameter(40, "number of frames", minimum=1)
     spokes: int = parameter(13, "spokes of a frame", minimum=1)
     coils: int = parameter(8, "receive coils", minimum=1, maximum=1024)
-    tr_ms: float = parameter(3.0, "time from spoke to spoke", unit="ms", minimum=0.1)
+    tr_ms: float = parameter(
+        3.0, "time from spoke to spoke, in which all partitions of an angle are read", unit="ms", minimum=0.1
+    )
+    partitions: int = parameter(1, "dce: partitions of a stack of stars; 1 for a slice", minimum=1, maximum=256)
+    slice_mm: float = parameter(
+        8.0, "thickness of a slice, and of a stack's from one to the next", unit="mm", minimum=1
+    )
     angle: str = parameter("golden", "golden, tinyN, ragaN (N spokes in a full set) or degrees from spoke to spoke")
     base: str = parameter("pi", "what golden, tiny and raga divide: a half turn or a full one", choices=("pi", "2pi"))
     first_angle_deg: float = parameter(0.0, "angle of the first spoke", unit="degrees")
@@ -47,7 +59,24 @@ class SimulationParameters:
     ecg: bool = parameter(False, "send an electrocardiogram as waveforms between the readouts")
     period_ms: float = parameter(900.0, "duration of a heart beat", unit="ms", minimum=100)
     respiration_mm: float = parameter(0.0, "path of heart and liver with the breath", unit="mm", minimum=0, maximum=5)
+    respiration_ms: float = parameter(4000.0, "duration of a breath", unit="ms", minimum=100)
+    contrast_s: float = parameter(
+        0.0,
+        "dce: time in which the agent passes, 90 s in a patient; 0 for the duration of the scan",
+        unit="s",
+        minimum=0,
+    )
     seed: int = parameter(0, "of noise and coils", minimum=0)
+
+    @property
+    def readout_ms(self) -> float:
+        """From readout to readout: what a scanner calls TR."""
+        return self.tr_ms / self.partitions
+
+    @property
+    def duration_ms(self) -> float:
+        """Of the scan."""
+        return self.frames * self.spokes * self.tr_ms
 
 
 @dataclass(frozen=True)
@@ -81,9 +110,10 @@ def simulate(
 
     The truth file holds ``truth`` (frames, x, y) complex64, the band-limited object at the mean time of each frame's
     spokes times the coils' root-sum-of-squares; ``coils`` (coils, x, y) complex64 with unit root-sum-of-squares;
-    ``spokes``, ``angle_deg``, ``times_ms`` (frames,), ``period_ms`` and ``sigma``. Note x before y: the image is
-    ``truth[frame].T``. Truth and data share the scale of :func:`inr_core.phantoms.kspace`. Every spoke sees the object
-    at its own time.
+    ``spokes``, ``angle_deg``, ``times_ms`` (frames,), ``period_ms`` and ``sigma``. The liver has regions of interest,
+    too: ``roi_aorta``, ``roi_portal_vein``, ``roi_liver`` and ``roi_lesion`` (x, y) bool. Of a stack of stars truth and
+    regions have slices before x. Note x before y: the image is ``truth[frame].T``. Truth and data share the scale of
+    :func:`inr_core.phantoms.kspace`. Every spoke sees the object at its own time.
 
     Parameters
     ----------
@@ -102,7 +132,7 @@ def simulate(
         If the file cannot be written or is a scan that was not simulated.
     """
     if parameters is None:
-        parameters = parse(SimulationParameters, options, "simulate")
+        parameters = simulation_parameters(options)
     elif options:
         raise ParameterError(f"simulate got parameters and the options {', '.join(options)}", "the one or the other")
     path = Path(path)
@@ -112,15 +142,34 @@ def simulate(
     partial = path.with_name(path.name + ".part")
     try:
         with ScanWriter(partial, _header_xml(parameters).encode(), overwrite=True) as writer:
-            sigma, truth, coils = _write(writer, parameters, progress or (lambda share: None))
+            truth = _write(writer, parameters, progress or (lambda share: None))
         # Written whole before it takes its name: a simulation that was broken off leaves no scan that looks complete.
-        _save_truth(truth_path, parameters, sigma, truth, coils)
+        np.savez_compressed(truth_path, **truth)
         partial.replace(path)
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error})", advice="choose another folder or free space") from error
     finally:
         partial.unlink(missing_ok=True)
-    return Simulated(path, truth_path, parameters.frames * parameters.spokes * parameters.tr_ms, sigma)
+    return Simulated(path, truth_path, parameters.duration_ms, float(truth["sigma"]))
+
+
+def simulation_parameters(options: Mapping[str, object]) -> SimulationParameters:
+    """Parameters from options by name; what they leave out is as usual for their phantom.
+
+    Raises
+    ------
+    ParameterError
+        For an option that is unknown or out of range, or partitions of a phantom that has none.
+    """
+    phantom = parse(SimulationParameters, options, "simulate").phantom
+    named = {plain_name(name) for name in options}
+    usual = {name: value for name, value in PHANTOM_DEFAULTS.get(phantom, {}).items() if plain_name(name) not in named}
+    parameters = parse(SimulationParameters, {**usual, **options}, "simulate")
+    if parameters.partitions > 1 and parameters.phantom != "dce":
+        raise ParameterError(
+            f"simulate.partitions = {parameters.partitions} of the phantom {parameters.phantom}", "1, a slice"
+        )
+    return parameters
 
 
 def angle_step_deg(angle: str, base: str = "pi") -> float:
@@ -147,42 +196,75 @@ def angle_step_deg(angle: str, base: str = "pi") -> float:
     return degrees
 
 
-def _write(
-    writer: ScanWriter, p: SimulationParameters, progress: Callable[[float], None]
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Write all readouts; gives the noise's sigma, the truth (frames, y, x) and the coils' maps (coils, y, x)."""
+def _write(writer: ScanWriter, p: SimulationParameters, progress: Callable[[float], None]) -> dict[str, Any]:
+    """Write all readouts; gives what the truth file holds."""
     # The phantoms bring torch with them, which the command line must not wait for.
-    from inr_core.phantoms import CinePhantom, CoilArray, Grid, kspace, noise, noise_correlation, truth
+    from inr_core.phantoms import CoilArray, Grid, kspace, noise, noise_correlation, truth
 
     grid = Grid(*_geometry(p))
-    phantom = CinePhantom(period_ms=p.period_ms, respiration_mm=p.respiration_mm)
-    _check_fit(grid.fov_mm, CinePhantom.SIZE_MM)
+    partitions, slices, regions = _objects(p, grid)
     coils = CoilArray.loops(p.coils, grid.fov_mm, p.seed)
     rng = np.random.default_rng((p.seed, 1))
     covariance = noise_correlation(p.coils, p.noise_correlation) if p.noise_correlation else None
     step, n_samples = angle_step_deg(p.angle, p.base), 2 * p.matrix
-    images = []
+    images, moments = [], []
     sigma = 0.0
     for frame in range(p.frames):
         counter = frame * p.spokes + np.arange(p.spokes)
-        times = counter * p.tr_ms
+        times = counter[:, None] * p.tr_ms + np.arange(p.partitions) * p.readout_ms  # (spokes, partitions)
         traj = radial_trajectory(spoke_angles(counter, step, p.first_angle_deg), n_samples)
-        data = kspace(phantom, coils, grid, traj, times)
+        layers = [kspace(layer, coils, grid, traj, times[:, i]) for i, layer in enumerate(partitions)]
+        data = np.stack(layers, axis=2)  # (coils, spokes, partitions, samples)
         if frame == 0:
             sigma = p.noise * float(np.abs(data).max())
             if p.noise_scan:
                 writer.append(_noise_readout(noise((p.coils, n_samples), sigma, rng, covariance)))
         data += noise(data.shape, sigma, rng, covariance)
-        for spoke in range(p.spokes):
-            writer.append(
-                _readout(p, data[:, spoke], traj[spoke], int(counter[spoke]), phantom.phase(times[spoke]).item())
-            )
+        for spoke, partition in np.ndindex(times.shape):
+            writer.append(_readout(p, data[:, spoke, partition], traj[spoke], int(counter[spoke]), partition))
         if p.ecg:
-            for waveform in _ecg(p, times[0], times[-1] + p.tr_ms):
+            for waveform in _ecg(p, times[0, 0], times[0, 0] + p.spokes * p.tr_ms):
                 writer.append(waveform)
-        images.append(truth(phantom, grid, np.array([times.mean()]), coils)[0])
+        moments.append(times.mean())
+        images.append([truth(layer, grid, np.array([times.mean()]), coils)[0] for layer in slices])
         progress((frame + 1) / p.frames)
-    return sigma, np.stack(images), coils.maps(grid.points) / coils.rss(grid.points)
+    return {
+        "truth": _as_stored(np.array(images), p, axis=1),
+        "coils": (coils.maps(grid.points) / coils.rss(grid.points)).transpose(0, 2, 1).astype(np.complex64),
+        "spokes": p.spokes,
+        "angle_deg": step,
+        "times_ms": np.array(moments),
+        "period_ms": p.period_ms,
+        "sigma": sigma,
+        **{f"roi_{name}": _as_stored(masks, p, axis=0) for name, masks in regions.items()},
+    }
+
+
+def _as_stored(images: np.ndarray, p: SimulationParameters, axis: int) -> np.ndarray:
+    """(.., slices, y, x) with x before y, and without ``axis``, the slices, where there is one."""
+    swapped = images.swapaxes(-1, -2)
+    return swapped if p.partitions > 1 else swapped.squeeze(axis)
+
+
+def _objects(p: SimulationParameters, grid: Grid) -> tuple[list[Phantom], list[Phantom], dict[str, np.ndarray]]:
+    """What each partition sees, what each slice shows, and the regions of interest, name to (slices, y, x) bool."""
+    from inr_core.phantoms import CinePhantom, DcePhantom, Slab
+
+    if p.phantom == "cine":
+        _check_fit(grid.fov_mm, CinePhantom.SIZE_MM)
+        heart = CinePhantom(period_ms=p.period_ms, respiration_mm=p.respiration_mm, respiration_ms=p.respiration_ms)
+        return [heart], [heart], {}
+    _check_fit(grid.fov_mm, DcePhantom.SIZE_MM)
+    passage_s = p.contrast_s or p.duration_ms / 1e3
+    liver = DcePhantom(
+        speed=DcePhantom.PASSAGE_S / passage_s, respiration_mm=p.respiration_mm, respiration_ms=p.respiration_ms
+    )
+    if p.partitions == 1:
+        return [liver], [liver], {name: mask[None] for name, mask in liver.regions(grid.points).items()}
+    slab, numbers = Slab(liver, p.partitions, p.slice_mm), range(p.partitions)
+    masks = [slab.regions(grid.points, i) for i in numbers]
+    regions = {name: np.stack([mask[name] for mask in masks]) for name in DcePhantom.REGIONS}
+    return [slab.partition(i) for i in numbers], [slab.slice(i) for i in numbers], regions
 
 
 def _geometry(p: SimulationParameters) -> tuple[tuple[int, int], tuple[float, float]]:
@@ -201,24 +283,25 @@ def _check_fit(fov_mm: tuple[float, float], size_mm: tuple[float, float]) -> Non
 
 
 def _readout(
-    p: SimulationParameters, data: np.ndarray, traj: np.ndarray, counter: int, phase: float
+    p: SimulationParameters, data: np.ndarray, traj: np.ndarray, counter: int, partition: int
 ) -> ismrmrd.Acquisition:
-    """One spoke, with everything that a scanner would put into its header."""
+    """One spoke of a partition, with everything that a scanner would put into its header."""
     frame, spoke = divmod(counter, p.spokes)
+    time_ms = counter * p.tr_ms + partition * p.readout_ms
     readout = ismrmrd.Acquisition.from_array(data, traj if p.trajectory == "embedded" else None)
-    readout.scan_counter = counter
+    readout.scan_counter = counter * p.partitions + partition
     readout.center_sample = data.shape[1] // 2
     readout.sample_time_us = 2.0
-    readout.acquisition_time_stamp = round(counter * p.tr_ms / _TICK_MS)
+    readout.acquisition_time_stamp = round(time_ms / _TICK_MS)
     # The first physiological stamp is the time since the R wave.
-    readout.physiology_time_stamp[0] = round(phase * p.period_ms / _TICK_MS)
+    readout.physiology_time_stamp[0] = round(time_ms % p.period_ms / _TICK_MS)
     readout.position[:] = (10.0, -20.0, 30.0)
     readout.read_dir[:], readout.phase_dir[:], readout.slice_dir[:] = (1, 0, 0), (0, 1, 0), (0, 0, 1)
-    readout.idx.kspace_encode_step_1 = spoke
+    readout.idx.kspace_encode_step_1, readout.idx.kspace_encode_step_2 = spoke, partition
     readout.idx.repetition = frame % (1 << 16)
-    if spoke == 0:
+    if spoke == partition == 0:
         readout.setFlag(ismrmrd.ACQ_FIRST_IN_REPETITION)
-    if spoke == p.spokes - 1:
+    if (spoke, partition) == (p.spokes - 1, p.partitions - 1):
         readout.setFlag(ismrmrd.ACQ_LAST_IN_REPETITION)
         if frame == p.frames - 1:
             readout.setFlag(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
@@ -244,28 +327,17 @@ def _ecg(p: SimulationParameters, start_ms: float, end_ms: float) -> Iterator[is
         waveform.waveform_id = _ECG_WAVEFORM_ID
         waveform.time_stamp = round(block * block_ms / _TICK_MS)
         waveform.sample_time_us = 1000 * _ECG_SAMPLE_MS
-        waveform.scan_counter = math.ceil(block * block_ms / p.tr_ms)
+        waveform.scan_counter = math.ceil(block * block_ms / p.readout_ms)
         yield waveform
-
-
-def _save_truth(path: Path, p: SimulationParameters, sigma: float, truth: np.ndarray, coils: np.ndarray) -> None:
-    times = (np.arange(p.frames) * p.spokes + (p.spokes - 1) / 2) * p.tr_ms
-    values: dict[str, Any] = {"spokes": p.spokes, "angle_deg": angle_step_deg(p.angle, p.base), "times_ms": times}
-    np.savez_compressed(
-        path,
-        truth=truth.transpose(0, 2, 1),
-        coils=coils.transpose(0, 2, 1).astype(np.complex64),
-        period_ms=p.period_ms,
-        sigma=sigma,
-        **values,
-    )
 
 
 def _header_xml(p: SimulationParameters) -> str:
     (nx, ny), (fov_x, fov_y) = _geometry(p)
+    flip_deg = {"cine": 45, "dce": 12}[p.phantom]
     # Without a trajectory the header is all that says how the spokes go round.
     kind = "goldenangle" if p.angle == "golden" and p.base == "pi" else "radial"
-    limit = "<minimum>0</minimum><maximum>{}</maximum><center>0</center>"
+    nz, fov_z = p.partitions, p.partitions * p.slice_mm
+    limit = "<minimum>0</minimum><maximum>{}</maximum><center>{}</center>"
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
   <measurementInformation><measurementID>simulated_{p.phantom}_{p.seed}</measurementID>
@@ -275,15 +347,17 @@ def _header_xml(p: SimulationParameters) -> str:
   </acquisitionSystemInformation>
   <experimentalConditions><H1resonanceFrequency_Hz>123200000</H1resonanceFrequency_Hz></experimentalConditions>
   <encoding>
-    <encodedSpace><matrixSize><x>{2 * nx}</x><y>{ny}</y><z>1</z></matrixSize>
-      <fieldOfView_mm><x>{2 * fov_x}</x><y>{fov_y}</y><z>8</z></fieldOfView_mm></encodedSpace>
-    <reconSpace><matrixSize><x>{nx}</x><y>{ny}</y><z>1</z></matrixSize>
-      <fieldOfView_mm><x>{fov_x}</x><y>{fov_y}</y><z>8</z></fieldOfView_mm></reconSpace>
+    <encodedSpace><matrixSize><x>{2 * nx}</x><y>{ny}</y><z>{nz}</z></matrixSize>
+      <fieldOfView_mm><x>{2 * fov_x}</x><y>{fov_y}</y><z>{fov_z}</z></fieldOfView_mm></encodedSpace>
+    <reconSpace><matrixSize><x>{nx}</x><y>{ny}</y><z>{nz}</z></matrixSize>
+      <fieldOfView_mm><x>{fov_x}</x><y>{fov_y}</y><z>{fov_z}</z></fieldOfView_mm></reconSpace>
     <encodingLimits>
-      <kspace_encoding_step_1>{limit.format(p.spokes - 1)}</kspace_encoding_step_1>
-      <repetition>{limit.format(min(p.frames - 1, 65535))}</repetition>
+      <kspace_encoding_step_1>{limit.format(p.spokes - 1, 0)}</kspace_encoding_step_1>
+      <kspace_encoding_step_2>{limit.format(nz - 1, nz // 2)}</kspace_encoding_step_2>
+      <repetition>{limit.format(min(p.frames - 1, 65535), 0)}</repetition>
     </encodingLimits>
     <trajectory>{"radial" if p.trajectory == "embedded" else kind}</trajectory>
   </encoding>
-  <sequenceParameters><TR>{p.tr_ms}</TR><TE>{p.tr_ms / 2}</TE><flipAngle_deg>45</flipAngle_deg></sequenceParameters>
+  <sequenceParameters><TR>{p.readout_ms}</TR><TE>{p.readout_ms / 2}</TE>
+    <flipAngle_deg>{flip_deg}</flipAngle_deg></sequenceParameters>
 </ismrmrdHeader>"""

@@ -240,7 +240,7 @@ def test_simulate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--phantom", "brick"], "simulate.phantom = 'brick'; expected one of cine"),
+        (["--phantom", "brick"], "simulate.phantom = 'brick'; expected one of cine, dce"),
         (["--set", "colour=red"], "simulate has no parameter 'colour'"),
         (["--matrix", "32", "--set", "matrix=64"], "matrix given as an option and by --set; expected one of the two"),
     ],

@@ -11,7 +11,7 @@ import pytest
 
 from inr_core.errors import DataError, ParameterError
 from inr_gadgets.scan_file import ScanFile
-from inr_gadgets.simulate import SimulationParameters, angle_step_deg, simulate
+from inr_gadgets.simulate import SimulationParameters, angle_step_deg, simulate, simulation_parameters
 
 SMALL = {"matrix": 24, "frames": 3, "spokes": 5, "coils": 2}
 
@@ -172,7 +172,7 @@ def test_a_simulation_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"phantom": "shoe"}, r"simulate.phantom = 'shoe'; expected one of cine"),
+        ({"phantom": "shoe"}, r"simulate.phantom = 'shoe'; expected one of cine, dce"),
         ({"colis": 4}, r"simulate has no parameter 'colis'; expected one of phantom, .*; did you mean coils\?"),
         ({"angle": "silver"}, r"simulate.angle = 'silver'; expected golden, tinyN, ragaN or a number of degrees"),
         ({"angle": "nan"}, r"simulate.angle = 'nan'"),
@@ -202,3 +202,84 @@ def test_parameters_or_options(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"scan.h5.part cannot be made \(No such file or directory\)"):
         simulate(tmp_path / "no" / "scan.h5", **SMALL)
+
+
+LIVER = {"phantom": "dce", "matrix": 40, "frames": 4, "spokes": 5, "coils": 2}
+
+
+def test_a_liver_has_its_usual_scan_and_its_regions(tmp_path: Path) -> None:
+    parameters = simulation_parameters({"phantom": "dce"})
+    assert (parameters.fov_mm, parameters.spokes, parameters.tr_ms, parameters.matrix) == (380.0, 34, 60.0, 96)
+    assert parameters.duration_ms == 81600
+    made = simulate(tmp_path / "scan.h5", **LIVER)
+    assert made.duration_ms == 4 * 5 * 60
+    truth = np.load(made.truth)
+    assert truth["truth"].shape == (4, 40, 40)
+    for name in ("aorta", "portal_vein", "liver", "lesion"):
+        assert truth[f"roi_{name}"].shape == (40, 40)
+        assert truth[f"roi_{name}"].any()
+    with ScanFile(made.scan) as scan:
+        header = ismrmrd.xsd.CreateFromDocument(scan.header_xml)
+    assert header.sequenceParameters.TR == [60.0]
+    assert header.sequenceParameters.flipAngle_deg == [12]
+
+
+def test_the_contrast_passes_in_the_scan_or_in_its_own_time(tmp_path: Path) -> None:
+    def aorta(**changes: object) -> np.ndarray:
+        truth = np.load(simulate(tmp_path / "scan.h5", **{**LIVER, "frames": 20, "coils": 1, **changes}).truth)
+        return np.abs(truth["truth"])[:, truth["roi_aorta"]].mean(1)
+
+    stretched = aorta()
+    # Arrival 12 s, peak 10.4 s later, of 90 s; the frames stand for 4.5 s each.
+    assert stretched.argmax() == 5
+    assert stretched.max() > 5 * stretched[0]
+    np.testing.assert_allclose(aorta(tr_ms=4), stretched, rtol=1e-3)
+    # 6 s of a patient's 90 s: hardly anything has arrived yet.
+    own = aorta(contrast_s=90)
+    np.testing.assert_allclose(own, own[0], rtol=0.02)
+
+
+def test_a_stack_of_stars(tmp_path: Path) -> None:
+    made = simulate(tmp_path / "scan.h5", partitions=4, slice_mm=15, **LIVER)
+    with ScanFile(made.scan) as scan:
+        items = list(scan.acquisitions())
+        header = ismrmrd.xsd.CreateFromDocument(scan.header_xml)
+    assert [item.idx.kspace_encode_step_2 for item in items] == [0, 1, 2, 3] * 20
+    assert [item.idx.kspace_encode_step_1 for item in items[::4]] == [0, 1, 2, 3, 4] * 4
+    assert [item.scan_counter for item in items] == list(range(80))
+    assert [item.acquisition_time_stamp for item in items[:6]] == [0, 6, 12, 18, 24, 30]
+    np.testing.assert_array_equal(items[4].traj, items[7].traj)
+    last = ismrmrd.ACQ_LAST_IN_REPETITION
+    assert [number for number, item in enumerate(items) if item.isFlagSet(last)] == [19, 39, 59, 79]
+    encoding = header.encoding[0]
+    for space in (encoding.encodedSpace, encoding.reconSpace):
+        assert (space.matrixSize.z, space.fieldOfView_mm.z) == (4, 60)
+    limits = encoding.encodingLimits.kspace_encoding_step_2
+    assert (limits.minimum, limits.maximum, limits.center) == (0, 3, 2)
+    assert header.sequenceParameters.TR == [15.0]
+    truth = np.load(made.truth)
+    assert truth["truth"].shape == (4, 4, 40, 40)
+    assert truth["roi_liver"].shape == (4, 40, 40)
+    np.testing.assert_allclose(truth["times_ms"], 300 * np.arange(4) + 142.5)
+
+
+def test_the_data_of_a_stack_are_the_transform_of_its_truth(tmp_path: Path) -> None:
+    # Explicitly over (z, x, y); with contrast that stands still, so that a frame is one moment.
+    options = {**LIVER, "frames": 1, "contrast_s": 1e6, "noise": 0.0}
+    made = simulate(tmp_path / "scan.h5", partitions=3, slice_mm=20, **options)
+    truth = np.load(made.truth)
+    images = truth["coils"][:, None] * truth["truth"][0]
+    z = np.arange(3) - 1
+    x, y = (np.arange(n) - n // 2 for n in images.shape[2:])
+    for item in readouts(made.scan)[:6]:
+        inner = np.abs(np.arange(80) - 40) < 20
+        kx, ky = item.traj[inner].T.astype(float)
+        plane = np.exp(-2j * np.pi * (kx[:, None, None] * x[:, None] + ky[:, None, None] * y))
+        along = np.exp(-2j * np.pi * (item.idx.kspace_encode_step_2 - 1) * z / 3)
+        expected = np.einsum("czxy,kxy,z->ck", images, plane, along) / np.sqrt(images[0].size)
+        assert np.linalg.norm(item.data[:, inner] - expected) < 0.06 * np.linalg.norm(expected)
+
+
+def test_only_the_liver_has_partitions() -> None:
+    with pytest.raises(ParameterError, match=r"simulate.partitions = 4 of the phantom cine; expected 1, a slice"):
+        simulation_parameters({"partitions": 4})

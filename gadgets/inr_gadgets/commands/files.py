@@ -21,12 +21,17 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     output: Annotated[Path, typer.Argument(metavar="OUT.h5", help="The scan to make.", show_default=False)],
-    phantom: Annotated[str | None, typer.Option(help="The object: cine, a beating heart.", show_default="cine")] = None,
+    phantom: Annotated[
+        str | None,
+        typer.Option(help="The object: cine, a beating heart; dce, a liver under contrast.", show_default="cine"),
+    ] = None,
     matrix: Annotated[int | None, typer.Option(help="Reconstructed matrix, pixels.", show_default="96")] = None,
     frames: Annotated[int | None, typer.Option(help="Number of frames.", show_default="40")] = None,
-    spokes: Annotated[int | None, typer.Option(help="Spokes of a frame.", show_default="13")] = None,
+    spokes: Annotated[int | None, typer.Option(help="Spokes of a frame (dce 34).", show_default="13")] = None,
     coils: Annotated[int | None, typer.Option(help="Receive coils.", show_default="8")] = None,
-    tr_ms: Annotated[float | None, typer.Option(help="Time from spoke to spoke, ms.", show_default="3")] = None,
+    tr_ms: Annotated[
+        float | None, typer.Option(help="Time from spoke to spoke, ms (dce 60).", show_default="3")
+    ] = None,
     noise: Annotated[
         float | None, typer.Option(help="Noise, relative to the largest sample.", show_default="0.001")
     ] = None,
@@ -66,10 +71,9 @@ def simulate(
         if name in options:
             raise ParameterError(f"{name} given as an option and by --set", "one of the two")
         options[name] = value
-    from inr_core.parameters import parse
     from inr_gadgets import simulate as simulation
 
-    parameters = parse(simulation.SimulationParameters, options, "simulate")
+    parameters = simulation.simulation_parameters(options)
     with Progress("percent", 100) as progress:
         made = simulation.simulate(output, parameters, progress=lambda share: progress.update(round(100 * share)))
     print(f"{made.scan} ({made.duration_ms / 1e3:.1f} s of scan), truth in {made.truth}")
