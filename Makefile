@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench table clean
 
 demo: $(STAMP)
 	$(BIN)/python -m inr_gadgets.demo out
@@ -18,6 +18,9 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/live.py
 	$(BIN)/python benchmarks/serve.py
+
+table: $(STAMP)
+	$(BIN)/python benchmarks/table.py
 
 # torch first and pinned: what asks for it later finds it there and brings no CUDA.
 $(STAMP): pyproject.toml constraints.txt

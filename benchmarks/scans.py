@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inr_gadgets.truth import read_truth
+from inr_gadgets.truth import read_truth, truth_path
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -43,12 +43,16 @@ class BenchScan:
         return read_truth(self.truth).images
 
 
-def make_scan(folder: Path, spokes: int = 13, coils: int = 12, frames: int = 23, matrix: int = 128) -> BenchScan:
-    """Simulate a scan into ``folder``."""
-    scan = folder / f"scan_{spokes}.h5"
+def make_scan(
+    folder: Path, spokes: int = 13, coils: int = 12, frames: int = 23, matrix: int = 128, *, reuse: bool = False
+) -> BenchScan:
+    """Simulate a scan into ``folder``; with ``reuse`` one that is there already is taken as it is."""
     tool, cine = _SHARED / "tools" / "simulate_scan.py", _SHARED / "data" / "cine_sax.npz"
     real = tool.exists() and cine.exists()
-    if real:
+    scan = folder / f"{'cine' if real else 'phantom'}_{spokes}.h5"
+    if reuse and scan.exists() and truth_path(scan).exists():
+        pass
+    elif real:
         words = [tool, cine, "-o", scan, "--coils", coils, "--spokes", spokes, "--frames", frames, "--matrix", matrix]
         subprocess.run([sys.executable, *map(str, words)], check=True)
     else:
@@ -57,4 +61,4 @@ def make_scan(folder: Path, spokes: int = 13, coils: int = 12, frames: int = 23,
         simulate(scan, matrix=matrix, coils=coils, spokes=spokes, frames=frames)
     kind = "real cine" if real else "phantom"
     name = f"{kind}, {matrix} x {matrix} x {frames}, {coils} coils, {spokes} spokes"
-    return BenchScan(name, scan, scan.with_suffix(".truth.npz"), real)
+    return BenchScan(name, scan, truth_path(scan), real)

@@ -51,15 +51,12 @@ def panels(case: Case, rows: list[Row], images: Mapping[str, np.ndarray]) -> Pan
     images
         Method to (frames, y, x) magnitudes.
     """
-    truth = case.truth.images
-    titled = {
-        f"{fill(row.method.replace(';', '; '), _TITLE_LETTERS)}\n{row.scores['psnr']:.2f} dB, {row.scores['ssim']:.3f}": images[
-            row.method
-        ]
-        * fit_scale(images[row.method], truth)
-        for row in rows
-        if not row.error
-    }
+    truth, titled = case.truth.images, {}
+    for row in rows:
+        if not row.error:
+            name = fill(row.method.replace(";", "; "), _TITLE_LETTERS)
+            title = f"{name}\n{row.scores['psnr']:.2f} dB, {row.scores['ssim']:.3f}"
+            titled[title] = images[row.method] * fit_scale(images[row.method], truth)
     return Panels(truth, titled, case.frame_ms)
 
 

@@ -79,9 +79,9 @@ def grasp(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        n, _ = _write_scan(scan, folder)
+        n, coils = _write_scan(scan, folder)
         bart = _Bart(folder, limit_s)
-        _compress(bart, virtual_coils)
+        _compress(bart, min(virtual_coils, coils))
         bart("nufft", "-i", "-d", f"{n}:{n}:1", "t_all", "kc_all", "average")
         bart("fft", "-u", 7, "average", "calibration")
         bart("ecalib", "-m", 1, "-r", 24, "-c", 0, "calibration", "maps")
@@ -94,9 +94,9 @@ def rt_nlinv(scan: Path, newton: int = 7, damping: float = 0.9, virtual_coils: i
     """Real-time NLINV: each frame from its own spokes and the frame before."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        n, _ = _write_scan(scan, folder)
+        n, coils = _write_scan(scan, folder)
         bart = _Bart(folder)
-        _compress(bart, virtual_coils)
+        _compress(bart, min(virtual_coils, coils))
         bart("rtnlinv", "-i", newton, "-T", damping, "-S", "-x", f"{2 * n}:{2 * n}:1", "-t", "t", "kc", "x")
         return PeerResult(_images(folder / "x", n), bart.seconds, bart.host_mib)
 
@@ -121,7 +121,7 @@ class _Bart:
 
 
 def _write_scan(scan: Path, folder: Path) -> tuple[int, int]:
-    """Write k-space, trajectory (cycles per field of view) and ramp; give the matrix and the number of frames."""
+    """Write k-space, trajectory (cycles per field of view) and ramp; give the matrix and the number of coils."""
     with ScanFile(scan) as file:
         nx, ny = encoding(parse_header(file.header_xml), 0).matrix[:2]
         readouts = [a for a in file.acquisitions() if not a.flags & _NOISE_FLAG]
@@ -144,7 +144,7 @@ def _write_scan(scan: Path, folder: Path) -> tuple[int, int]:
     _write(folder / "t", _frames_last(xyz.transpose(3, 2, 1, 0)))
     _write(folder / "t_all", xyz.reshape(-1, *xyz.shape[2:]).transpose(2, 1, 0))
     _write(folder / "ramp", _frames_last(ramp.transpose(2, 1, 0)[None, :, :, None, :]))
-    return n, frames
+    return n, data.shape[2]
 
 
 def _compress(bart: _Bart, virtual_coils: int) -> None:

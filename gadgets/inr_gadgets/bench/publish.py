@@ -20,6 +20,7 @@ def publish(
     table: Path | None = None,
     figures: Mapping[str, Path] | None = None,
     title: str = "Bench",
+    about: str = "",
 ) -> list[Path]:
     """Write tables and figures.
 
@@ -31,8 +32,8 @@ def publish(
         The tables' file, without its suffix; by default ``bench`` in the bench's folder.
     figures
         Scan to PNG; by default each in the bench's folder, under the scan's name.
-    title
-        Of the page.
+    title, about
+        Of the page: its heading and a line below it.
 
     Returns
     -------
@@ -48,7 +49,7 @@ def publish(
     table = bench.output / "bench" if table is None else table
     written = [table.with_suffix(".md"), table.with_suffix(".csv")]
     try:
-        written[0].write_text(page(rows, title))
+        written[0].write_text(page(rows, title, about))
         write_csv(written[1], rows)
     except OSError as error:
         raise DataError(f"{table} cannot be written ({error})", advice="choose another folder or free space") from error

@@ -98,7 +98,7 @@ class Row:
     version
         Of the program that reconstructed.
     images
-        File of the images, relative to the bench's folder; series and group are those that were scored.
+        File of the images, relative to the bench's folder; the series is that which was scored.
     scores
         As :meth:`inr_core.metrics.Score.summary` gives them; empty for a method that failed.
     seconds
@@ -122,7 +122,6 @@ class Row:
     version: str
     images: str = ""
     series: int = 0
-    group: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     seconds: float | None = None
     wall_s: float | None = None

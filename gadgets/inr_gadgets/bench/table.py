@@ -64,9 +64,9 @@ def pivot(rows: Sequence[Row]) -> str:
     return _lay_out(columns, lines, text_columns=(0,))
 
 
-def page(rows: Sequence[Row], title: str = "Bench") -> str:
-    """A whole Markdown page: the scans side by side if there are several, all columns, what the numbers mean."""
-    parts = [f"# {title}"]
+def page(rows: Sequence[Row], title: str = "Bench", about: str = "") -> str:
+    """A whole Markdown page: what it is about, the scans side by side if there are several, all columns, notes."""
+    parts = [f"# {title}", *([about] if about else [])]
     if len({row.scan for row in rows}) > 1:
         parts.append(pivot(rows))
     failures = [f"- {row.scan}, {row.method}: {row.error}" for row in rows if row.error]
