@@ -292,6 +292,14 @@ def test_memory_of_a_cuda_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert row.scores["psnr"] > 100  # the truth itself
 
 
+def test_series_that_are_no_images_are_not_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "REFINED_SERIES", 3)
+    jobs._write(tmp_path / "motion.h5", disc_series())
+    monkeypatch.undo()
+    with pytest.raises(DataError, match=r"has the series \[3\]; expected 1 \(live\) or 2 \(refined\)"):
+        jobs._last_series(tmp_path / "motion.h5")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -19,9 +19,8 @@ from inr_gadgets.bench import peers
 from inr_gadgets.bench.cases import Case
 from inr_gadgets.bench.process import run_measured
 from inr_gadgets.bench.rows import MethodSpec, Row
-from inr_gadgets.geometry import REFINED_SERIES
+from inr_gadgets.geometry import LIVE_SERIES, REFINED_SERIES
 from inr_gadgets.image_file import ImageWriter, list_series, read_series
-from inr_gadgets.pictures import SERIES_NAMES
 
 _GROUP = "bench"
 
@@ -109,10 +108,11 @@ def images_of(folder: Path, row: Row) -> np.ndarray:
 
 def _last_series(path: Path) -> int:
     """The refined images, or else the live ones; other series hold no pictures of the object."""
-    found = [index for index in list_series(path)[_GROUP] if index in SERIES_NAMES]
-    if not found:
-        raise DataError(f"{path} has no series of images", f"series {' or '.join(map(str, SERIES_NAMES))}")
-    return max(found)
+    found = list_series(path)[_GROUP]
+    for series in (REFINED_SERIES, LIVE_SERIES):
+        if series in found:
+            return series
+    raise DataError(f"{path} has the series {list(found)}", f"{LIVE_SERIES} (live) or {REFINED_SERIES} (refined)")
 
 
 def _series(path: Path, series: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
