@@ -22,8 +22,12 @@ def image_for(
     series: int,
     index: int,
     meta: Mapping[str, object] | None = None,
+    *,
+    matrix: tuple[int, int] | None = None,
 ) -> ismrmrd.Image:
     """An image of a frame, with the geometry and time of the frame's middle readout.
+
+    The position is that of pixel n // 2 along each axis, whatever the matrix; the field of view is the frame's.
 
     Parameters
     ----------
@@ -38,15 +42,18 @@ def image_for(
         1 and after 65535 starts again at 1.
     meta
         Attributes of the image.
+    matrix
+        (x, y) pixels of the image where they are not those of the frame: the same field of view, sampled more finely.
 
     Raises
     ------
     DataError
-        If the array is not of the frame's matrix.
+        If the array is of another matrix.
     """
-    nx, ny = frame.matrix
+    nx, ny = matrix or frame.matrix
     if array.ndim not in (2, 4) or array.shape[-2:] != (ny, nx):
-        raise DataError(f"an image of shape {array.shape}", f"(..., y, x) = (.., {ny}, {nx}), the matrix of the frame")
+        whose = "the matrix of the frame" if matrix is None else "the matrix that was asked for"
+        raise DataError(f"an image of shape {array.shape}", f"(..., y, x) = (.., {ny}, {nx}), {whose}")
     headers = frame.headers
     middle = headers[len(headers) // 2]
     image = ismrmrd.Image.from_array(

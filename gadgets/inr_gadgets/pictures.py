@@ -29,7 +29,8 @@ class Movie:
 
     Attributes
     ----------
-    panels : name to (frames, y, x) float64 magnitudes, all of one shape
+    panels : name to (frames, y, x) float64 magnitudes, all of one number of frames
+        Of one field of view: a panel of fewer pixels is shown as large as the one with the most.
     frame_ms
         From frame to frame.
     """
@@ -39,9 +40,9 @@ class Movie:
 
     def __post_init__(self) -> None:
         shapes = {name: np.shape(images) for name, images in self.panels.items()}
-        if not shapes or len(set(shapes.values())) != 1 or len(next(iter(shapes.values()))) != 3:
-            raise DataError(f"panels of shapes {shapes}", "one or more series (frames, y, x) of one shape")
-        if not next(iter(self.panels.values())).size:
+        if {len(shape) for shape in shapes.values()} != {3} or len({shape[0] for shape in shapes.values()}) != 1:
+            raise DataError(f"panels of shapes {shapes}", "one or more series (frames, y, x) of as many frames each")
+        if not all(images.size for images in self.panels.values()):
             raise DataError("panels without a frame", "at least one frame")
         if not (math.isfinite(self.frame_ms) and self.frame_ms > 0):
             raise ParameterError(f"a frame of {self.frame_ms} ms", "more than 0 ms")
@@ -50,6 +51,12 @@ class Movie:
     def n_frames(self) -> int:
         """How many frames there are."""
         return len(next(iter(self.panels.values())))
+
+    def size(self, zoom: float | None, about: int) -> tuple[int, int]:
+        """(x, y) of each panel on the screen, without ``zoom`` of about so many screen pixels."""
+        ny, nx = max((images.shape[1:] for images in self.panels.values()), key=max)
+        zoom = max(1.0, round(about / max(ny, nx))) if zoom is None else zoom
+        return max(1, round(zoom * nx)), max(1, round(zoom * ny))
 
 
 def load_movie(
@@ -62,7 +69,8 @@ def load_movie(
 
     So does one of several averages or partitions, which only the attribute ``inr_group`` tells apart.
 
-    Frames are matched by their number, so that a frame that one series lacks is left out of all.
+    Frames are matched by their number, so that a frame that one series lacks is left out of all; so are the images
+    between frames of a series that is finer in time than another.
 
     Parameters
     ----------
@@ -82,8 +90,8 @@ def load_movie(
         found = list_series(path)
         chosen = found.get(list(found)[-1] if group is None and found else group or "", {})
         series = [index for index in SERIES_NAMES if index in chosen] or list(chosen)[:1] or [1]
-    panels: dict[str, dict[int, np.ndarray]] = {}
-    stamps: dict[str, dict[int, int]] = {}
+    panels: dict[str, dict[float, np.ndarray]] = {}
+    stamps: dict[str, dict[float, int]] = {}
     for index in series:
         data, headers, meta = read_series(path, index, group)
         if data.shape[1] != 1 or data.shape[2] != 1:
@@ -93,14 +101,14 @@ def load_movie(
             )
         names = _panel_names(SERIES_NAMES.get(index, f"series {index}"), headers, meta)
         for image, header, attributes, name in zip(data[:, 0, 0], headers, meta, names, strict=True):
-            frame = int(attributes.get("inr_frame", header.repetition))
+            frame = float(attributes.get("inr_frame", header.repetition))
             panels.setdefault(name, {})[frame] = np.abs(image).astype(np.float64)
             stamps.setdefault(name, {})[frame] = header.acquisition_time_stamp
     common = sorted(set.intersection(*(set(frames) for frames in panels.values())))
     if not common:
         raise DataError(f"the series {', '.join(panels)} of {path} have no frame in common", "series of one scan")
     if frame_ms is None:
-        frame_ms = _frame_ms(next(iter(stamps.values())), str(path))
+        frame_ms = _frame_ms(next(iter(stamps.values())), str(path)) * _step(common)
     return Movie({name: np.stack([frames[i] for i in common]) for name, frames in panels.items()}, frame_ms)
 
 
@@ -229,11 +237,11 @@ def write_contact_sheet(
         raise ParameterError(f"a contact sheet of {columns} columns", "at least 1")
     shown = np.unique(np.linspace(0, movie.n_frames - 1, columns).round().astype(int))
     white = _white(movie) if white is None else white
-    zoom = max(1.0, round(192 / max(next(iter(movie.panels.values())).shape[1:]))) if zoom is None else zoom
+    size = movie.size(zoom, 192)
     width = max(len(name) for name in movie.panels)
     rows = []
     for name, images in movie.panels.items():
-        tiles = [_panel(images[i], white, zoom, False, f"{name:{width}} {i * movie.frame_ms:5.0f} ms") for i in shown]
+        tiles = [_panel(images[i], white, size, False, f"{name:{width}} {i * movie.frame_ms:5.0f} ms") for i in shown]
         rows.append(_beside(tiles))
     sheet = np.concatenate([np.pad(row, [(0, _GAP_PIXELS), (0, 0)]) for row in rows])
     image_module = _pillow()[0]
@@ -253,8 +261,11 @@ def _panel_names(series: str, headers: Sequence[Any], meta: Sequence[Mapping[str
     return names
 
 
-def _frame_ms(stamps: Mapping[int, int], path: str) -> float:
-    """From the time stamps of numbered frames; over the whole series, as one tick is coarse beside one frame."""
+def _frame_ms(stamps: Mapping[float, int], path: str) -> float:
+    """From measured frame to frame, by the time stamps of numbered images.
+
+    Over the whole series, as one tick is coarse beside one frame.
+    """
     first, last = min(stamps), max(stamps)
     ticks = stamps[last] - stamps[first]
     if last == first:
@@ -268,6 +279,14 @@ def _frame_ms(stamps: Mapping[int, int], path: str) -> float:
     return ticks * _TICK_MS / (last - first)
 
 
+def _step(frames: Sequence[float]) -> float:
+    """The smallest step between numbers of frames, which are rounded: a whole number of steps makes the series."""
+    if len(frames) < 2:
+        return 1.0
+    span = frames[-1] - frames[0]
+    return span / round(span / float(np.diff(frames).min()))
+
+
 def _white(movie: Movie) -> float:
     """One white level for all panels and frames."""
     finite = np.concatenate([images[np.isfinite(images)] for images in movie.panels.values()])
@@ -279,10 +298,9 @@ def _frames(
 ) -> list[np.ndarray]:
     """Labelled panels side by side, uint8 (y, x), one for each of the frames that are shown."""
     white = _white(movie) if white is None else white
-    if zoom is None:
-        zoom = max(1.0, round(256 / max(next(iter(movie.panels.values())).shape[1:])))
+    size = movie.size(zoom, 256)
     return [
-        _beside([_panel(images[i], white, zoom, smooth, name) for name, images in movie.panels.items()]) for i in shown
+        _beside([_panel(images[i], white, size, smooth, name) for name, images in movie.panels.items()]) for i in shown
     ]
 
 
@@ -290,12 +308,11 @@ def _beside(tiles: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.pad(tile, [(0, 0), (0, _GAP_PIXELS)]) for tile in tiles], axis=1)[:, :-_GAP_PIXELS]
 
 
-def _panel(image: np.ndarray, white: float, zoom: float, smooth: bool, label: str) -> np.ndarray:
-    """One image as grey levels under its label, uint8 (y, x)."""
+def _panel(image: np.ndarray, white: float, size: tuple[int, int], smooth: bool, label: str) -> np.ndarray:
+    """One image as grey levels under its label, ``size`` (x, y) screen pixels without it, uint8 (y, x)."""
     image_module, draw_module, font_module = _pillow()
     grey = np.clip(np.nan_to_num(image, nan=0.0, posinf=white) / white, 0, 1) * 255
     picture = image_module.fromarray(grey.round().astype(np.uint8))
-    size = tuple(max(1, round(zoom * n)) for n in picture.size)
     resampling = image_module.Resampling
     picture = picture.resize(size, resampling.BICUBIC if smooth else resampling.NEAREST)
     canvas = image_module.new("L", (size[0], size[1] + _LABEL_PIXELS), 0)

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +18,7 @@ import ismrmrd
 from gadgetron.types.recon_data import ReconData
 
 from inr_core.devices import choose_device, device_name, peak_memory_mib, share_cores
+from inr_core.errors import DataError
 from inr_core.methods import get_method, make_live
 from inr_core.parameters.inr import InrParameters
 from inr_gadgets.frame import Frame
@@ -149,12 +150,21 @@ class ReconGadget(Gadget):
         for image in after.images(state.method, state.geometry, state.group, number):
             followed = True
             yield image
-        if not followed:
-            yield from state.held
+        if followed:
+            return
+        yield from state.held
+        if self.parameters.between:
+            raise DataError(
+                f"{state.method.n_frames} frames without a refined series",
+                "a series, for images between the pixels or frames",
+                "the images sent are those of the measured ones",
+            )
 
     def _slice(self, slices: dict[int, _Slice], frame: Frame, device: torch.device) -> _Slice:
         if frame.group not in slices:
             method = make_live(self.parameters.method, frame.matrix[::-1], self.parameters, device)
+            asked = self.parameters.matrix_scale, self.parameters.frame_scale
+            method.query = replace(method.query, matrix_scale=asked[0], frame_scale=asked[1])
             slices[frame.group] = _Slice(method, frame.group)
         return slices[frame.group]
 

@@ -45,6 +45,11 @@ class ReconParameters(MeasurementParameters):
         maximum=64,
     )
 
+    @property
+    def between(self) -> bool:
+        """Whether images between the pixels or frames are asked for."""
+        return (self.matrix_scale, self.frame_scale) != (1, 1)
+
 
 def known_parameters() -> tuple[str, ...]:
     """The names of all parameters of the gadget and of any method."""
@@ -74,7 +79,7 @@ def read_parameters(values: Mapping[str, object]) -> ReconParameters:
         For a method, preset, name or value that does not exist, a method that cannot do what is asked of it, and
         a parameter that only other methods have.
     """
-    own = _only(values, ("method", "preset", "offline", "matrix_scale", "frame_scale"))
+    own = _only(values, ("method", "preset", "offline", "refine", "matrix_scale", "frame_scale"))
     chosen = parse(ReconParameters, own, OWNER)
     method = get_method(chosen.method)
     kind = combined_type(method.name)
@@ -93,7 +98,13 @@ def read_parameters(values: Mapping[str, object]) -> ReconParameters:
             f"one of {', '.join(m.name for m in list_methods() if m.streams)}",
             f"it takes too long for a scanner: inr-recon reconstruct --method {method.name}, or recon.offline=true",
         )
-    if (chosen.matrix_scale, chosen.frame_scale) != (1, 1) and not method.continuous:
+    if chosen.between and not chosen.refine:
+        raise ParameterError(
+            f"{OWNER}.matrix_scale or frame_scale with {OWNER}.refine=false",
+            "a refined series, whose images they are for",
+            f"set {OWNER}.refine to true or the scales to 1",
+        )
+    if chosen.between and not method.continuous:
         raise ParameterError(
             f"images between the pixels or frames of method {method.name}",
             f"one of {', '.join(m.name for m in list_methods() if m.continuous) or 'none'}",

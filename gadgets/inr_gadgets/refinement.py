@@ -92,9 +92,7 @@ class Refinement:
         }
         if series.remark:
             meta["inr_remark"] = series.remark
-        for i, image in enumerate(series.images.cpu().numpy()):
-            index = series.first + i
-            yield image_for(geometry[index], image, REFINED_SERIES, index, meta | {"inr_frame": index})
+        yield from _images(series, geometry, meta)
         if series.flow is not None:
             for i, flow in enumerate(series.flow.cpu().numpy()):
                 index = series.first + i
@@ -124,6 +122,33 @@ class Refinement:
             self.announce(f"{label}{why}; there is no series {REFINED_SERIES}")
             return None
         return series
+
+
+def _images(
+    series: RefinedSeries, geometry: Mapping[int, Frame], meta: Mapping[str, object]
+) -> Iterator[ismrmrd.Image]:
+    """The series at the times and in the matrix that it was made for, numbered in the order of time.
+
+    An image between two frames has the geometry of the earlier one, and its time stamp is interpolated. Clocks that
+    begin anew at each heart beat are not: theirs is the earlier frame's.
+    """
+    scale = series.query.frame_scale
+    for i, image in enumerate(series.images.cpu().numpy()):
+        number = series.first * scale + i
+        index, part = divmod(number, scale)
+        frame = geometry[index]
+        matrix = series.query.shape(frame.matrix)
+        time_of_frame = {"inr_frame": f"{number / scale:.6f}".rstrip("0") if part else index}
+        made = image_for(frame, image, REFINED_SERIES, number, {**meta, **time_of_frame}, matrix=matrix)
+        if part:
+            before, after = (_stamp(geometry[at]) for at in (index, index + 1))
+            made.acquisition_time_stamp = round(before + (after - before) * part / scale)
+        yield made
+
+
+def _stamp(frame: Frame) -> int:
+    """Acquisition time stamp of a frame's middle readout, in ticks."""
+    return int(frame.headers[len(frame.headers) // 2].acquisition_time_stamp)
 
 
 class _Progress:

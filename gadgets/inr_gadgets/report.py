@@ -58,7 +58,7 @@ class Report:
         self._rows.setdefault(int(series), []).append(
             {
                 "group": (*(int(i) for i in place), _number(meta, "inr_group", int) or 0),
-                "frame": _number(meta, "inr_frame", int),
+                "frame": _frame(meta),
                 "latency_ms": _number(meta, "inr_latency_ms", float),
                 "steps": _number(meta, "inr_steps", int),
                 "refine_s": _number(meta, "inr_refine_s", float),
@@ -164,6 +164,12 @@ def _number(meta: Mapping[str, Any], name: str, kind: type[int] | type[float]) -
     return kind(number)
 
 
+def _frame(meta: Mapping[str, Any]) -> float | int | None:
+    """The frame's number; with a fraction for an image between two frames."""
+    number = _number(meta, "inr_frame", float)
+    return number if number is None or number % 1 else int(number)
+
+
 def _summary(values: list[float]) -> dict[str, float | None]:
     if not values:
         return {"median": None, "p95": None, "max": None}
@@ -181,7 +187,7 @@ def _joined(values: set[str]) -> str | None:
 
 def _gaps(live: list[dict[str, Any]], everything: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the frames that have no live image: gaps in inr_frame, up to the last frame that any series shows."""
-    last: dict[Group, int] = {}
+    last: dict[Group, float] = {}
     for row in everything:
         if row["frame"] is not None:
             last[row["group"]] = max(row["frame"], last.get(row["group"], -1))
@@ -189,6 +195,6 @@ def _gaps(live: list[dict[str, Any]], everything: list[dict[str, Any]]) -> list[
     return [
         {"frame": frame, **dict(zip(_GROUP_NAMES, group, strict=True))}
         for group, end in sorted(last.items())
-        for frame in range(end + 1)
+        for frame in range(int(end) + 1)
         if live and (group, frame) not in seen
     ]

@@ -209,7 +209,7 @@ def test_missing_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module:
 
 def test_refuses(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"panels of shapes .*; expected one or more series \(frames, y, x\) of one shape"
+        DataError, match=r"panels of shapes .*; expected one or more series \(frames, y, x\) of as many frames each"
     ):
         Movie({"a": disc(3), "b": disc(4)}, 40)
     with pytest.raises(DataError, match=r"panels without a frame; expected at least one frame"):

@@ -60,6 +60,7 @@ _METHODS = (
         "capped multi-resolution INR: CG towards its prediction live, refined at the end",
         InrParameters,
         "inr_core.methods.inr:InrMethod",
+        continuous=True,
     ),
     Method(
         "grasp",

@@ -10,14 +10,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from inr_core.errors import DataError
 from inr_core.methods.grasp import GraspMethod
-from inr_core.methods.live import RefinedSeries
+from inr_core.methods.live import RefinedSeries, SeriesQuery
 from inr_core.parameters.inr import InrParameters
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.inr_trainer import InrTrainer
 
 _DRAFT_PART = 0.1  # of the refinement's time that GRASP takes, for the progress that is told
 _ENOUGH_PASSES = 20  # over all frames; a field that was trained less is not better than the draft
+_NOT_FINER = (
+    "a refinement that ended before its field was trained",
+    "the field, for images between the pixels or frames",
+    "the images sent are those of the measured ones; give it more recon.refine_seconds",
+)
 _DRAFT_REMARK = "the field had no time to become better than its draft: the refined series is GRASP's"
 
 
@@ -87,6 +93,7 @@ class InrMethod(GraspMethod):
         """GRASP, then the field trained on all frames that are kept and on GRASP's: its images are the refined series.
 
         Where the field had no time to become better than the draft, the draft is the series, and its remark says so.
+        It exists at the measured frames and pixels only: where finer ones were asked for, that is a failure.
         """
         begin = time.monotonic()
         draft = super().refine(limit_s, stopped, lambda part: progress(_DRAFT_PART * part))
@@ -106,5 +113,8 @@ class InrMethod(GraspMethod):
             self.steps += steps
         passes = steps * min(self.parameters.window, len(self.history)) / len(self.history)
         if stopped() or steps == 0 or passes < min(_ENOUGH_PASSES, 0.9 * self.parameters.refine_passes):
-            return replace(draft, steps=draft.steps + steps, remark=_DRAFT_REMARK)
-        return RefinedSeries(self.history.first, self.trainer.series(self.history), steps)
+            failure = None if self.query == SeriesQuery() else DataError(*_NOT_FINER)
+            return replace(draft, steps=draft.steps + steps, remark=_DRAFT_REMARK, failure=failure)
+        times = self.history.first + self.query.times(len(self.history))
+        images = self.trainer.series(times, self.query.shape(self.shape))
+        return RefinedSeries(self.history.first, images, steps, query=self.query)

@@ -129,11 +129,10 @@ class InrTrainer:
             progress(min(part, 1.0))
         return steps
 
-    def series(self, history: FrameHistory) -> Tensor:
-        """(frames, ny, nx): the field's images of all frames that are kept, in the data's units."""
-        times = torch.arange(history.first, history.first + len(history))
+    def series(self, times: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
+        """(images, ny, nx): the field's images, in the data's units; arguments as of :class:`GridField`."""
         self.adam.catch_up(self.field.touched(times))
-        return torch.cat([self.field(part) for part in torch.split(times, _CHUNK)]) * self.scale
+        return torch.cat([self.field(part, shape) for part in torch.split(times, _CHUNK)]) * self.scale
 
     def _draw(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (1,), generator=self._generator))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from inr_core.errors import ParameterError
+from inr_core.parameters import plain_name
 from inr_gadgets.commands.common import Progress, command, parse_settings, say
 
 Scan = Annotated[Path, typer.Argument(metavar="SCAN.h5", help="An ISMRMRD scan.", show_default=False)]
@@ -95,22 +97,45 @@ def reconstruct(
     output: Output,
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="One of inr-recon methods.")] = "inr",
     preset: Annotated[str | None, typer.Option("--preset", metavar="NAME", help="One of the method's presets.")] = None,
+    matrix: Annotated[
+        str | None, typer.Option(metavar="2x", help="Pixels along an axis for each measured one; continuous methods.")
+    ] = None,
+    frames: Annotated[
+        str | None, typer.Option(metavar="3x", help="Images for each measured frame; continuous methods.")
+    ] = None,
     settings: Settings = None,
     report: ReportFile = None,
     group: Group = None,
 ) -> None:
     """Reconstruct a scan offline, all frames at once, by any method of the table.
 
-    Example: inr-recon reconstruct scan.h5 -o out.h5 --method cg_sense
+    Example: inr-recon reconstruct scan.h5 -o out.h5 --method inr --matrix 2x --frames 3x
     """
     from inr_core.devices import share_cores
     from inr_gadgets.replay import Replay, offline_settings
 
-    chosen = offline_settings(method, preset, parse_settings(settings or []))
+    given = parse_settings(settings or [])
+    for option, name, text in (("--matrix", "matrix_scale", matrix), ("--frames", "frame_scale", frames)):
+        if text is not None:
+            given |= _scale(option, name, text, given)
+    chosen = offline_settings(method, preset, given)
     # Before the clock starts, so that the seconds of the report are those of the reconstruction.
     share_cores()
     importlib.import_module("torch")
     _replay(Replay(config="inr_dynamic.xml", settings=chosen), scan, output, group, report)
+
+
+def _scale(option: str, name: str, text: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The setting that ``--matrix 2x`` or ``--frames 3x`` stands for; the x may be left out."""
+    number = text.strip().lower().removesuffix("x")
+    try:
+        float(number)
+    except ValueError:
+        raise ParameterError(f"{option} {text}", "a factor", f"for example {option} 2x") from None
+    twice = [setting for setting in given if plain_name(setting) == plain_name(f"recon.{name}")]
+    if twice:
+        raise ParameterError(f"{twice[0]} given by {option} and by --set", "one of the two")
+    return {f"recon.{name}": number}
 
 
 def _replay(how: Any, scan: Path, output: Path, group: str | None, report_file: Path | None) -> None:
