@@ -5,6 +5,8 @@ The gradient of a real function of a complex image is taken in PyTorch's convent
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,46 @@ def temporal_tv_gradient(x: Tensor, consecutive: Tensor | None = None, smooth: f
     gradient[1:] += unit
     gradient[:-1] -= unit
     return gradient
+
+
+def temporal_tv_of_parts(x: Tensor) -> Tensor:
+    """Temporal total variation of the real and of the imaginary part, a pixel and frame, over max |x| (STINR).
+
+    sum_t,r (|Re x_{t+1} - Re x_t| + |Im x_{t+1} - Im x_t|) / (frames pixels max |x|), of complex (frames, y, x). The
+    maximum has no gradient.
+    """
+    parts = torch.view_as_real(x)
+    largest = x.detach().abs().max().clamp_min(torch.finfo(parts.dtype).tiny)
+    return (parts[1:] - parts[:-1]).abs().sum() / (x.numel() * largest)
+
+
+def nuclear_norm(x: Tensor) -> Tensor:
+    """Sum of the singular values of the Casorati matrix X, frames by pixels, of (frames, y, x).
+
+    They are the roots of the eigenvalues of the small matrix X X^H, and the gradient is (X X^H)^-1/2 X: no singular
+    value decomposition of a matrix of all pixels. Eigenvalues are rounded up by the precision of X X^H, below which
+    they are not known.
+    """
+    return _NuclearNorm.apply(x.flatten(1))  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _NuclearNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        gram = x @ x.mH
+        eigenvalues, vectors = torch.linalg.eigh(gram)
+        precision = torch.finfo(eigenvalues.dtype)
+        known = len(x) * precision.eps * eigenvalues[-1]
+        roots = eigenvalues.clamp_min(known).sqrt().clamp_min(precision.tiny)
+        ctx.save_for_backward((vectors / roots) @ vectors.mH @ x)
+        norm: Tensor = roots.sum()
+        return norm
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient: Tensor = ctx.saved_tensors[0]
+        return gradients[0] * gradient
 
 
 def modulus(step: Tensor, smooth: float) -> Tensor:

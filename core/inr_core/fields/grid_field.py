@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import ParameterError
+from inr_core.fields.coordinates import pixel_positions
 from inr_core.fields.weights import Rows, Weights
 
 GradientOf = Callable[[Tensor], Tensor]
@@ -234,6 +235,6 @@ def _interpolation(n: int, trained: int, cells: int, device: torch.device) -> Te
     """
     if n == trained == cells:
         return None
-    pixel = (torch.arange(n, device=device) - n // 2) * (trained / n) + trained // 2
+    pixel = pixel_positions(n, trained).to(device)
     position = (pixel * ((cells - 1) / max(trained - 1, 1))).clamp(0, cells - 1)
     return (1 - (position[:, None] - torch.arange(cells, device=device)).abs()).clamp_min(0)

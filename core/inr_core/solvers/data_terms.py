@@ -78,9 +78,11 @@ class NufftTerm:
         With samples.
     norm
         Residual and prediction, (coils, spokes, samples) -> scalar; see :func:`l1` and :func:`relative_l2`.
-        Samples are divided by the largest magnitude of all.
     ramp_backward
         Propagate the residual's norm by the density-compensated adjoint instead of the adjoint.
+    unit
+        What samples are divided by; None for the largest magnitude of all. With ``data.scale`` they are those of an
+        image of maximum 1 under the unitary transform.
 
     Raises
     ------
@@ -88,15 +90,16 @@ class NufftTerm:
         If the data hold no samples.
     """
 
-    def __init__(self, data: SliceData, norm: Any, *, ramp_backward: bool = False) -> None:
+    def __init__(self, data: SliceData, norm: Any, *, ramp_backward: bool = False, unit: float | None = None) -> None:
         if len(data.samples) != len(data):
             raise DataError(f"samples of {len(data.samples)} frames of {len(data)}", "samples of every frame")
         self._norm, self._csm = norm, data.csm
         largest = max(float(kspace.abs().max()) for kspace, _ in data.samples)
         if not largest > 0:
             raise DataError("samples that are all zero", "a signal", "check the receivers")
-        self._image_scale = data.scale / largest
-        self._samples = [kspace / largest for kspace, _ in data.samples]
+        unit = largest if unit is None else unit
+        self._image_scale = data.scale / unit
+        self._samples = [kspace / unit for kspace, _ in data.samples]
         self._fourier: list[LinearOperator] = []
         for _, traj in data.samples:
             fourier = Nufft(traj[None], data.shape)

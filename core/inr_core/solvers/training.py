@@ -92,6 +92,26 @@ def halved(*parts: float) -> Callable[[float], float]:
     return lambda part: 0.5 ** sum(part >= at for at in parts)
 
 
+def levels_at(part: float, n_levels: int, until: float = 1.0) -> int:
+    """From coarse to fine: the levels that are active at a finished ``part``, one more each ``until`` / n_levels.
+
+    From ``until`` on all of them are; 0 for all from the start.
+    """
+    return n_levels if part >= until else min(n_levels, int(part / until * n_levels) + 1)
+
+
+def random_window(n_frames: int, length: int, generator: torch.Generator) -> Tensor:
+    """(length,): consecutive positions among ``n_frames``, all of them if ``length`` is 0 or more than there are.
+
+    Windows may overhang both ends before they are pushed inside, so that the first and last frames are drawn nearly as
+    often as the others.
+    """
+    if not 0 < length < n_frames:
+        return torch.arange(n_frames)
+    start = int(torch.randint(1 - length, n_frames, (1,), generator=generator))
+    return torch.arange(length) + max(0, min(n_frames - length, start))
+
+
 def _failure(terms: Mapping[str, Tensor], step: int) -> InrError:
     bad = [name for name, term in terms.items() if not bool(torch.isfinite(term))]
     what = " and ".join(bad) if bad else "the gradient of " + " and ".join(terms)

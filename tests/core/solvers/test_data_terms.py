@@ -107,6 +107,14 @@ def test_norms_against_an_explicit_sum_and_whatever_the_units() -> None:
     assert float(relative_l2(residual, predicted)) == pytest.approx((9 / 1.0001 + 16 / 4.0001) / 2)
 
 
+def test_samples_in_units_of_the_image() -> None:
+    data, x = slice_data(250.0), images(1)
+    predicted = explicit(data, x[0] * data.scale, 1)
+    wanted = relative_l2((predicted - data.samples[1].kspace) / data.scale, predicted / data.scale)
+    found = NufftTerm(data, relative_l2, unit=data.scale)(x, torch.tensor([1]))
+    assert float(found) == pytest.approx(float(wanted), rel=1e-3)
+
+
 def test_the_ramp_backward_is_the_compensated_adjoint() -> None:
     data = slice_data()
     traj = data.samples[0].traj[None]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inr_core.solvers.control import Control
-from inr_core.solvers.training import cosine, halved, train
+from inr_core.solvers.training import cosine, halved, levels_at, random_window, train
 
 
 def problem() -> tuple[Tensor, torch.optim.Optimizer]:
@@ -89,3 +89,22 @@ def test_stages_share_progress_and_time() -> None:
     assert told == [pytest.approx(0.4)]
     assert (stage.limit_s, stage.begin) == (60.0, whole.begin)
     assert math.isinf(Control().within(0.0, 0.5).limit_s)
+
+
+def test_one_level_more_at_a_time() -> None:
+    assert [levels_at(epoch / 8, 4) for epoch in range(8)] == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert [levels_at(part, 5, 0.5) for part in (0.0, 0.09, 0.1, 0.49, 0.5, 1.0)] == [1, 1, 2, 5, 5, 5]
+    assert [levels_at(part, 3, 0.0) for part in (0.0, 1.0)] == [3, 3]
+
+
+def test_windows_are_consecutive_and_reach_every_frame() -> None:
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.zeros(9)
+    for _ in range(1200):
+        window = random_window(9, 4, generator)
+        assert window.tolist() == list(range(int(window[0]), int(window[0]) + 4))
+        counts[window] += 1
+    assert counts.sum() == 4 * 1200
+    assert counts.min() > 0.6 * counts.mean()
+    for length in (0, 9, 12):
+        assert random_window(9, length, generator).tolist() == list(range(9))
