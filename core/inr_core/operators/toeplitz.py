@@ -71,8 +71,15 @@ class ToeplitzGram(LinearOperator):
         ny, nx = self.csm.shape[-2:]
         if x.ndim != 3 or tuple(x.shape) != (self.kernel.shape[0], ny, nx):
             raise DataError(f"images of shape {tuple(x.shape)}", f"({self.kernel.shape[0]}, {ny}, {nx})")
+        # One frame's spectra stay in a CPU's caches, and those of many do not: two to three times as fast.
+        at_once = 1 if x.device.type == "cpu" else len(x)
+        parts = zip(x.split(at_once), self.kernel.split(at_once), strict=True)  # type: ignore[no-untyped-call]
+        return torch.cat([self._product(images, kernel) for images, kernel in parts])
+
+    def _product(self, x: Tensor, kernel: Tensor) -> Tensor:
+        ny, nx = x.shape[-2:]
         spectrum = torch.fft.fft2(self.csm * x[:, None], s=(2 * ny, 2 * nx))
-        spectrum *= self.kernel[:, None]
+        spectrum *= kernel[:, None]
         coils: Tensor = torch.fft.ifft2(spectrum)[..., :ny, :nx]
         return (self.csm.conj() * coils).sum(1)
 
