@@ -13,6 +13,7 @@ from inr_core.parameters import DataclassInstance
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.parameters.inr import InrParameters
 from inr_core.parameters.live import MeasurementParameters
+from inr_core.parameters.stinr import HASH_INR_PRESETS, STINR_PRESETS, HashInrParameters, StinrParameters
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +82,24 @@ _METHODS = (
         MeasurementParameters,
         "inr_core.methods.single_frame:GriddingMethod",
         refines=False,
+    ),
+    Method(
+        "stinr",
+        "hash grid in space and time with total variation and low rank along time (STINR)",
+        StinrParameters,
+        "inr_core.methods.stinr:StinrMethod",
+        streams=False,
+        continuous=True,
+        presets=STINR_PRESETS,
+    ),
+    Method(
+        "hash_inr",
+        "STINR without a regularisation",
+        HashInrParameters,
+        "inr_core.methods.stinr:HashInrMethod",
+        streams=False,
+        continuous=True,
+        presets=HASH_INR_PRESETS,
     ),
 )
 METHOD_NAMES = tuple(method.name for method in _METHODS)
