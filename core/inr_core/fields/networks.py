@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inr_core.errors import ParameterError
+
+_CPU_BLOCK = 8192  # points; 5 layers of 128 are trained 1.5 times as fast as all 98 304 points of 6 images at once
 
 
 class Mlp(nn.Module):
@@ -59,13 +62,15 @@ class Mlp(nn.Module):
                 nn.init.zeros_(layer.get_parameter("bias"))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(..., n_in) -> (..., n_out); features whose last axis is the slowest in memory are not copied."""
-        h = features.reshape(-1, features.shape[-1])
+        """(..., n_in) -> (..., n_out)."""
+        return _in_blocks(self._decode, features)
+
+    def _decode(self, h: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             h = layer(h)
             h = F.relu_(F.layer_norm(h, h.shape[-1:]) if self.layer_norm else h)
         out: Tensor = self.layers[-1](h)
-        return out.reshape(*features.shape[:-1], out.shape[-1])
+        return out
 
 
 class Siren(nn.Module):
@@ -107,7 +112,9 @@ class Siren(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., n_in) -> (..., n_out)."""
-        h = features
+        return _in_blocks(self._decode, features)
+
+    def _decode(self, h: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             h = torch.sin(self.omega * layer(h))
         out: Tensor = self.layers[-1](h)
@@ -117,6 +124,15 @@ class Siren(nn.Module):
 def count_parameters(module: nn.Module) -> int:
     """Trainable numbers of a module; weights that several of its parts share count once."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def _in_blocks(decode: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+    """Decode (..., n_in): on a CPU so many points at a time that the layers' values stay in its cache."""
+    points = features.reshape(-1, features.shape[-1])
+    blocks = torch.split(points, _CPU_BLOCK) if points.device.type == "cpu" else (points,)
+    # Narrow matrices with the points fastest in memory, as grids give them, are BLAS's slowest: hence contiguous.
+    decoded = torch.cat([decode(block.contiguous()) for block in blocks])
+    return decoded.reshape(*features.shape[:-1], decoded.shape[-1])
 
 
 def _linear_layers(n_in: int, n_out: int, width: int, n_hidden: int, bias: bool) -> nn.ModuleList:

@@ -38,10 +38,14 @@ def test_mlp_layer_by_layer(bias: bool, layer_norm: bool) -> None:
     torch.testing.assert_close(network(x), h)
 
 
-def test_mlp_takes_features_that_are_slowest_in_memory() -> None:
-    network = Mlp(5, 2, 8, 2, seed=0).double()
-    x = features(5, 3, 4).movedim(0, -1)
-    torch.testing.assert_close(network(x), network(x.contiguous()))
+def test_many_points_are_decoded_as_few_are() -> None:
+    """Points that take more than one block, in either order in memory; and none at all."""
+    x = features(3, 10, 1001).movedim(0, -1)
+    for network in (Mlp(3, 2, 4, 1, seed=0).double(), Siren(3, 2, 4, 1, omega=3.0, seed=0).double()):
+        rows = torch.stack([network(row) for row in x])
+        torch.testing.assert_close(network(x), rows)
+        torch.testing.assert_close(network(x.contiguous()), rows)
+        assert network(x[:0]).shape == (0, 1001, 2)
 
 
 def test_siren_layer_by_layer() -> None:
