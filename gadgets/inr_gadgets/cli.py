@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from inr_gadgets.commands import about, bench, files, run
+from inr_gadgets.commands import about, bench, curves, files, run
 
 app = typer.Typer(
     name="inr-recon",
@@ -41,6 +41,7 @@ def _program(
 run.register(app)
 files.register(app)
 bench.register(app)
+curves.register(app)
 about.register(app)
 
 

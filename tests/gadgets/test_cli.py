@@ -20,7 +20,19 @@ from inr_gadgets.cli import app
 from inr_gadgets.commands.common import Progress, command, parse_settings
 from inr_gadgets.image_file import ImageWriter
 
-COMMANDS = ("serve", "replay", "reconstruct", "simulate", "check", "export", "bench", "methods", "configs", "doctor")
+COMMANDS = (
+    "serve",
+    "replay",
+    "reconstruct",
+    "simulate",
+    "check",
+    "curves",
+    "export",
+    "bench",
+    "methods",
+    "configs",
+    "doctor",
+)
 HEAVY = ("torch", "ismrmrd", "numpy", "h5py", "gadgetron", "matplotlib")
 
 run = CliRunner().invoke

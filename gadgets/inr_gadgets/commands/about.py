@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
 
-from inr_gadgets.commands.common import FAILED, command
+from inr_gadgets.commands.common import FAILED, command, print_table
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +39,7 @@ def methods(
     for section in sections:
         print(f"{section.title}: {section.about}")
         if section.rows:
-            _print_table(reference.COLUMNS, section.rows)
+            print_table(reference.COLUMNS, section.rows)
         print()
 
 
@@ -56,7 +55,7 @@ def configs() -> None:
         from inr_core.errors import ConfigError
 
         raise ConfigError("no configuration was found", "inr_dynamic.xml at least", "reinstall inr-recon")
-    _print_table(("configuration", "where"), [(path.stem, str(path)) for path in found])
+    print_table(("configuration", "where"), [(path.stem, str(path)) for path in found])
 
 
 def doctor(
@@ -71,24 +70,6 @@ def doctor(
     from inr_gadgets.doctor import examine, usable
 
     findings = examine(port)
-    _print_table(("", "what", "found"), [(finding.state, finding.subject, finding.text) for finding in findings])
+    print_table(("", "what", "found"), [(finding.state, finding.subject, finding.text) for finding in findings])
     if not usable(findings):
         raise typer.Exit(FAILED)
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; as wide as the terminal, and never cut where the output is a file or a pipe."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec
 
 import typer
@@ -73,6 +73,24 @@ def parse_settings(settings: Iterable[str]) -> dict[str, str]:
             raise ParameterError(f"--set {setting}", "gadget.name=value", "for example --set recon.virtual_coils=6")
         values[name.strip()] = value.strip()
     return values
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; as wide as the terminal, and never cut where the output is a file or a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
 
 
 class Progress:
