@@ -184,7 +184,7 @@ def load_curves(
 
 
 def _images(output: str | os.PathLike[str], group: str, index: int, regions: Regions) -> np.ndarray:
-    """(frames, slices, y, x) float64 magnitudes; NaN where there is no image."""
+    """(frames, slices, y, x) float64 magnitudes, NaN where there is no image; the truth has none between its frames."""
     data, headers, meta = read_series(output, index, group)
     n_frames, n_slices, ny, nx = regions.images.shape
     where = f"series {index} of {output}:/{group}"
@@ -192,7 +192,10 @@ def _images(output: str | os.PathLike[str], group: str, index: int, regions: Reg
         raise DataError(f"{where} has images (channels, z, y, x) = {data.shape[1:]}", f"the truth's (1, 1, {ny}, {nx})")
     images = np.full(regions.images.shape, np.nan)
     for image, header, attributes in zip(data[:, 0, 0], headers, meta, strict=True):
-        frame = int(attributes.get("inr_frame", header.repetition))
+        number = float(attributes.get("inr_frame", header.repetition))
+        frame = int(number)
+        if frame != number:
+            continue
         if frame >= n_frames or header.slice >= n_slices:
             raise DataError(
                 f"{where} has frame {frame} of slice {header.slice}",

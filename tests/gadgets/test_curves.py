@@ -90,6 +90,18 @@ def test_a_stack_is_measured_over_its_slices(tmp_path: Path) -> None:
     np.testing.assert_allclose(curves.series["g"]["vessel"], BOLUS, rtol=1e-6)
 
 
+def test_images_between_the_frames_are_left_out(tmp_path: Path) -> None:
+    truth = write_truth(tmp_path / "scan.truth.npz")
+    with ImageWriter(tmp_path / "out.h5", "g") as writer:
+        for number in range(2 * FRAMES - 1):
+            picture = truth_images()[number // 2, 0] if number % 2 == 0 else np.full((NY, NX), 7.0)
+            image = ismrmrd.Image.from_array(picture.astype(np.float32), transpose=False)
+            image.meta = ismrmrd.Meta({"inr_frame": f"{number / 2:g}"})
+            writer.append(image)
+    curves = load_curves([tmp_path / "out.h5"], truth)
+    np.testing.assert_allclose(curves.series["g"]["vessel"], BOLUS, rtol=1e-6)
+
+
 def test_frames_that_are_missing_are_gaps(tmp_path: Path) -> None:
     truth = write_truth(tmp_path / "scan.truth.npz")
     curves = load_curves([write_images(tmp_path / "out.h5", truth_images(), skip=(3, 7))], truth)
