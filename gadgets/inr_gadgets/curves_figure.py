@@ -14,7 +14,7 @@ from inr_gadgets.demo_figure import figure_classes
 
 _COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple", "tab:brown", "tab:cyan", "tab:olive")
 _OUTLINES = ("tab:red", "tab:cyan", "tab:green", "tab:orange", "tab:pink", "tab:olive")
-_COLUMNS = 3
+_COLUMNS = 2  # of panels, beside the picture
 _WHITE_PERCENT = 99.7  # of the truth's frame; the vessels alone are brighter
 
 
@@ -29,10 +29,12 @@ def write_curves_figure(path: str | os.PathLike[str], curves: Curves) -> None:
         If the file cannot be written.
     """
     figure_class, canvas_class = figure_classes()
-    rows = -(-(len(curves.truth) + 1) // _COLUMNS)
-    figure = figure_class(figsize=(4.6 * _COLUMNS, 3.4 * rows), layout="constrained")
+    rows = -(-len(curves.truth) // _COLUMNS)
+    figure = figure_class(figsize=(5.4 + 4.2 * _COLUMNS, max(3.1 * rows, 4.5)), layout="constrained")
     canvas_class(figure)
-    axes = [figure.add_subplot(rows, _COLUMNS, number + 1) for number in range(len(curves.truth) + 1)]
+    grid = figure.add_gridspec(rows, 1 + _COLUMNS, width_ratios=[1.3] + [1] * _COLUMNS)
+    places = [grid[row, 1 + column] for row in range(rows) for column in range(_COLUMNS)]
+    axes = [figure.add_subplot(place) for place in (grid[:, 0], *places[: len(curves.truth)])]
     _draw_regions(axes[0], curves)
     for axis, region in zip(axes[1:], curves.truth, strict=True):
         _draw_region(axis, curves, region)
@@ -56,9 +58,19 @@ def _draw_regions(axis: Any, curves: Curves) -> None:
     for colour, (name, mask) in zip(_OUTLINES * len(regions.masks), regions.masks.items(), strict=False):
         if mask[slice_].any():
             axis.contour(mask[slice_].astype(float), [0.5], colors=[colour], linewidths=1.2)
-            y, x = (int(values.mean()) for values in np.nonzero(mask[slice_]))
-            text = {"fontsize": 7, "ha": "center", "va": "center"}
-            axis.annotate(_shown(name), (x, y), (0, 14), textcoords="offset points", color=colour, **text)
+            y, x = (float(values.mean()) for values in np.nonzero(mask[slice_]))
+            # Above the region, on a ground of its own: labels must be read on bright organs, too.
+            ground = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1}
+            axis.annotate(
+                _shown(name),
+                (x, y),
+                (0, 16),
+                textcoords="offset points",
+                color=colour,
+                fontsize=8,
+                ha="center",
+                bbox=ground,
+            )
     axis.set_title(f"truth, {regions.times_s[frame]:.1f} s", fontsize=9)
     axis.set_axis_off()
 
