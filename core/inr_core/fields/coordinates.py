@@ -12,3 +12,8 @@ def pixel_positions(n: int, measured: int) -> Tensor:
     They share the field of view of the ``measured`` ones, and the centre of the image is pixel n // 2 of both.
     """
     return (torch.arange(n) - n // 2) * (measured / n) + measured // 2
+
+
+def sampling_grid(ys: Tensor, xs: Tensor) -> Tensor:
+    """(1, ny, nx, 2): positions from 0 to 1 along each axis as ``grid_sample`` has them, (x, y) from -1 to 1."""
+    return torch.stack(torch.meshgrid(2 * xs - 1, 2 * ys - 1, indexing="xy"), -1)[None]
