@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import Any
 
 import numpy as np
 from gadgetron.types.recon_data import ReconData
 
+from inr_gadgets.connection import Connection
 from inr_gadgets.frame import Frame
+from inr_gadgets.messages import Close
+from inr_gadgets.wire_format import serialise
 from scans import readout
 
 COILS, SPOKES, SAMPLES = 3, 5, 8
@@ -35,6 +39,7 @@ def test_what_was_put_in_comes_out() -> None:
     assert (frame.kspace.dtype, frame.traj.dtype) == (np.complex64, np.float32)
     assert frame.matrix == (6, 4)
     assert frame.fov_mm == (300.0, 200.0, 8.0)
+    assert (frame.spokes, frame.without_data().spokes) == (SPOKES, SPOKES)
     assert (frame.index, frame.group) == (70000, 2)  # the header's own counters would wrap at 65536
     assert [header.scan_counter for header in frame.headers] == list(range(10, 10 + SPOKES))
 
@@ -51,6 +56,17 @@ def test_the_layout_is_gadgetrons() -> None:
     assert bit.data.trajectory[1, 7, 2, 0, 0, 0, 0] == traj[2, 7, 1]
     assert tuple(bit.data.sampling.recon_matrix) == (6, 4, 1)
     assert tuple(bit.data.sampling.encoded_matrix) == (SAMPLES, SPOKES, 1)
+
+
+def test_a_slice_of_a_stack_knows_its_partitions_on_the_other_side_of_a_wire() -> None:
+    frame = made(partitions=12)
+    assert (frame.partitions, made().partitions) == (12, 1)
+    here, there = socket.socketpair()
+    with here, there:
+        here.sendall(serialise(frame) + Close().pack())
+        here.shutdown(socket.SHUT_WR)
+        (received,) = Connection(there)
+    assert Frame.from_recon_data(received).partitions == 12
 
 
 def test_the_readouts_own_headers_are_not_touched() -> None:

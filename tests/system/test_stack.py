@@ -12,6 +12,7 @@ from inr_gadgets.check import check_scan
 from inr_gadgets.image_file import read_series
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
+from inr_gadgets.server import Server
 from inr_gadgets.simulate import simulate
 from scans import header_xml, readout
 
@@ -28,6 +29,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def replay(scan: Path, method: str, **settings: str) -> Path:
     output = scan.with_name(f"{scan.stem}_{method}.h5")
+    output.unlink(missing_ok=True)
     given = {f"recon.{name}": value for name, value in settings.items()}
     how = Replay(
         settings={"recon.method": method, "recon.deterministic": "true", "recon.device": "cpu", "image.scale": "1"}
@@ -92,6 +94,18 @@ def test_the_images_are_those_of_the_slices_alone(scan: Path, method: str) -> No
         alone, _, _ = read_series(replay(path, method), 1)
         mine = np.stack([image for image, header in zip(together, headers, strict=True) if header.slice == z])
         np.testing.assert_allclose(mine, alone, atol=1e-4 * float(alone.max()))
+
+
+def test_over_the_wire_the_images_are_the_same(scan: Path, tmp_path: Path) -> None:
+    settings = {"recon.method": "nufft", "recon.device": "cpu", "image.scale": "1"}
+    with Server(port=0) as server, ScanFile(scan) as opened:
+        how = Replay(settings=settings, address="127.0.0.1", port=server.port, pace="scan", speed=100.0)
+        report = replay_to_file(how, opened, tmp_path / "wire.h5", on_text=lambda line: None).as_dict()
+    assert (report["scan"]["live_frames"], report["scan"]["dropped_frames"]) == (P * FRAMES, 0)
+    wire, headers, _ = read_series(tmp_path / "wire.h5", 1)
+    alone, same, _ = read_series(replay(scan, "nufft"), 1)
+    assert [(h.slice, h.repetition) for h in headers] == [(h.slice, h.repetition) for h in same]
+    np.testing.assert_allclose(wire, alone, atol=1e-5 * float(alone.max()))
 
 
 def test_check_says_what_will_happen(scan: Path, tmp_path: Path) -> None:
