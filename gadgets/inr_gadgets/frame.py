@@ -134,6 +134,11 @@ class Frame(ReconData):  # type: ignore[misc]
         return float(x), float(y), float(z)
 
     @property
+    def spokes(self) -> int:
+        """Readouts of the frame (in each of its partitions)."""
+        return int(self.bits[0].data.sampling.encoded_matrix[1])
+
+    @property
     def partitions(self) -> int:
         """Partitions of the stack of stars that it is a slice of; 1 for a plain slice."""
         return int(self.bits[0].data.sampling.encoded_matrix[2])

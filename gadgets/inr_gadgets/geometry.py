@@ -76,3 +76,8 @@ def image_for(
     attributes.update(meta or {})
     image.meta = attributes
     return image
+
+
+def time_stamp(frame: Frame) -> int:
+    """Acquisition time stamp of a frame's middle readout, in ticks."""
+    return int(frame.headers[len(frame.headers) // 2].acquisition_time_stamp)

@@ -14,13 +14,14 @@ import numpy as np
 
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
 from inr_gadgets.image_file import list_series, read_series
+from inr_gadgets.panels import GAP_PIXELS, Panel, beside, missing_pictures, padded, panel_label, pillow
 
 SERIES_NAMES = {1: "live", 2: "refined"}
+_MOTION_NAME = "motion"
 
 _TICK_MS = 2.5
 # Browsers show a shorter GIF frame for 100 ms instead; its times are in hundredths of a second.
 _GIF_SHORTEST_MS, _GIF_UNIT_MS = 20.0, 10.0
-_LABEL_PIXELS, _GAP_PIXELS = 22, 4
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class Movie:
 
     Attributes
     ----------
-    panels : name to (frames, y, x) float64 magnitudes, all of one number of frames
-        Of one field of view: a panel of fewer pixels is shown as large as the one with the most.
+    panels : name to (frames, y, x), all of one number of frames
+        float64 magnitudes, or complex128 flows u + i v in pixels per frame, which are shown as colours. Of one field of
+        view: a panel of fewer pixels is shown as large as the one with the most.
     frame_ms
         From frame to frame.
     """
@@ -52,6 +54,11 @@ class Movie:
         """How many frames there are."""
         return len(next(iter(self.panels.values())))
 
+    @property
+    def coloured(self) -> bool:
+        """Whether a panel is a flow."""
+        return any(np.iscomplexobj(images) for images in self.panels.values())
+
     def size(self, zoom: float | None, about: int) -> tuple[int, int]:
         """(x, y) of each panel on the screen, without ``zoom`` of about so many screen pixels."""
         ny, nx = max((images.shape[1:] for images in self.panels.values()), key=max)
@@ -66,6 +73,8 @@ def load_movie(
     frame_ms: float | None = None,
 ) -> Movie:
     """Read series of an image file as panels; a series of several slices, sets or contrasts becomes several panels.
+
+    Images of two real channels are flows.
 
     So does one of several averages or partitions, which only the attribute ``inr_group`` tells apart.
 
@@ -94,15 +103,17 @@ def load_movie(
     stamps: dict[str, dict[float, int]] = {}
     for index in series:
         data, headers, meta = read_series(path, index, group)
-        if data.shape[1] != 1 or data.shape[2] != 1:
+        flow = data.shape[1] == 2 and not np.iscomplexobj(data)
+        if not (flow or data.shape[1] == 1) or data.shape[2] != 1:
             raise DataError(
                 f"series {index} of {path} has images (channels, z, y, x) = {data.shape[1:]}",
-                "one channel and one slice an image",
+                "one channel, or the two real ones of a flow, and one slice an image",
             )
-        names = _panel_names(SERIES_NAMES.get(index, f"series {index}"), headers, meta)
-        for image, header, attributes, name in zip(data[:, 0, 0], headers, meta, names, strict=True):
+        pictures = data[:, 0, 0] + 1j * data[:, 1, 0].astype(np.float64) if flow else np.abs(data[:, 0, 0])
+        names = _panel_names(_MOTION_NAME if flow else SERIES_NAMES.get(index, f"series {index}"), headers, meta)
+        for image, header, attributes, name in zip(pictures, headers, meta, names, strict=True):
             frame = float(attributes.get("inr_frame", header.repetition))
-            panels.setdefault(name, {})[frame] = np.abs(image).astype(np.float64)
+            panels.setdefault(name, {})[frame] = image if flow else image.astype(np.float64)
             stamps.setdefault(name, {})[frame] = header.acquisition_time_stamp
     common = sorted(set.intersection(*(set(frames) for frames in panels.values())))
     if not common:
@@ -194,15 +205,15 @@ def write_mp4(
         ) from error
     frames = _frames(movie, range(movie.n_frames), white, zoom, smooth)
     # The encoder takes even sizes only.
-    frames = [np.pad(frame, [(0, frame.shape[0] % 2), (0, frame.shape[1] % 2)]) for frame in frames]
+    frames = [padded(frame, frame.shape[0] % 2, frame.shape[1] % 2) for frame in frames]
     repeats = max(1, math.ceil(seconds * 1000 / (movie.frame_ms * movie.n_frames)))
 
     def write() -> None:
-        size = frames[0].shape[::-1]
+        size = frames[0].shape[1::-1]
         film = imageio_ffmpeg.write_frames(
             str(path),
             size,
-            pix_fmt_in="gray",
+            pix_fmt_in="rgb24" if movie.coloured else "gray",
             fps=1000 / movie.frame_ms,
             codec="libx264",
             quality=8,
@@ -237,14 +248,15 @@ def write_contact_sheet(
         raise ParameterError(f"a contact sheet of {columns} columns", "at least 1")
     shown = np.unique(np.linspace(0, movie.n_frames - 1, columns).round().astype(int))
     white = _white(movie) if white is None else white
-    size = movie.size(zoom, 192)
-    width = max(len(name) for name in movie.panels)
+    panel = Panel(movie.size(zoom, 192), white, _fastest(movie), movie.coloured, smooth=False)
+    names = {name: panel_label(name, images, panel.fastest) for name, images in movie.panels.items()}
+    width = max(len(name) for name in names.values())
     rows = []
     for name, images in movie.panels.items():
-        tiles = [_panel(images[i], white, size, False, f"{name:{width}} {i * movie.frame_ms:5.0f} ms") for i in shown]
-        rows.append(_beside(tiles))
-    sheet = np.concatenate([np.pad(row, [(0, _GAP_PIXELS), (0, 0)]) for row in rows])
-    image_module = _pillow()[0]
+        labels = [f"{names[name]:{width}} {i * movie.frame_ms:5.0f} ms" for i in shown]
+        rows.append(beside([panel.draw(images[i], label) for i, label in zip(shown, labels, strict=True)]))
+    sheet = np.concatenate([padded(row, GAP_PIXELS, 0) for row in rows])
+    image_module = pillow()[0]
     _guarded(path, lambda: image_module.fromarray(sheet).save(path, format="PNG"))
 
 
@@ -288,42 +300,28 @@ def _step(frames: Sequence[float]) -> float:
 
 
 def _white(movie: Movie) -> float:
-    """One white level for all panels and frames."""
-    finite = np.concatenate([images[np.isfinite(images)] for images in movie.panels.values()])
+    """One white level for all panels and frames of magnitudes."""
+    return _bright([images for images in movie.panels.values() if not np.iscomplexobj(images)])
+
+
+def _fastest(movie: Movie) -> float:
+    """One speed of full brightness for all panels and frames of flows."""
+    return _bright([np.abs(images) for images in movie.panels.values() if np.iscomplexobj(images)])
+
+
+def _bright(panels: Sequence[np.ndarray]) -> float:
+    finite = np.concatenate([images[np.isfinite(images)] for images in panels]) if panels else np.empty(0)
     return max(float(np.percentile(finite, 99.8)) if finite.size else 0.0, 1e-30)
 
 
 def _frames(
     movie: Movie, shown: Sequence[int], white: float | None, zoom: float | None, smooth: bool
 ) -> list[np.ndarray]:
-    """Labelled panels side by side, uint8 (y, x), one for each of the frames that are shown."""
+    """Labelled panels side by side, uint8 (y, x) or (y, x, 3), one for each of the frames that are shown."""
     white = _white(movie) if white is None else white
-    size = movie.size(zoom, 256)
-    return [
-        _beside([_panel(images[i], white, size, smooth, name) for name, images in movie.panels.items()]) for i in shown
-    ]
-
-
-def _beside(tiles: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.pad(tile, [(0, 0), (0, _GAP_PIXELS)]) for tile in tiles], axis=1)[:, :-_GAP_PIXELS]
-
-
-def _panel(image: np.ndarray, white: float, size: tuple[int, int], smooth: bool, label: str) -> np.ndarray:
-    """One image as grey levels under its label, ``size`` (x, y) screen pixels without it, uint8 (y, x)."""
-    image_module, draw_module, font_module = _pillow()
-    grey = np.clip(np.nan_to_num(image, nan=0.0, posinf=white) / white, 0, 1) * 255
-    picture = image_module.fromarray(grey.round().astype(np.uint8))
-    resampling = image_module.Resampling
-    picture = picture.resize(size, resampling.BICUBIC if smooth else resampling.NEAREST)
-    canvas = image_module.new("L", (size[0], size[1] + _LABEL_PIXELS), 0)
-    canvas.paste(picture, (0, _LABEL_PIXELS))
-    draw = draw_module.Draw(canvas)
-    points = 15
-    # Measured on a label of this length, so that all labels of one length come out in one size.
-    while points > 7 and draw.textlength("0" * len(label), font=font_module.load_default(points)) > size[0] - 4:
-        points -= 1
-    draw.text((4, _LABEL_PIXELS // 2), label, fill=235, font=font_module.load_default(points), anchor="lm")
-    return np.asarray(canvas)
+    panel = Panel(movie.size(zoom, 256), white, _fastest(movie), movie.coloured, smooth)
+    names = {name: panel_label(name, images, panel.fastest) for name, images in movie.panels.items()}
+    return [beside([panel.draw(images[i], names[name]) for name, images in movie.panels.items()]) for i in shown]
 
 
 def _guarded(path: str | os.PathLike[str], write: Callable[[], Any]) -> None:
@@ -335,23 +333,9 @@ def _guarded(path: str | os.PathLike[str], write: Callable[[], Any]) -> None:
         raise DataError(f"{path} cannot be written ({error})", advice="choose another folder or free space") from error
 
 
-def _pillow() -> tuple[Any, Any, Any]:
-    try:
-        from PIL import Image, ImageDraw, ImageFont
-    except ImportError as error:
-        raise _missing("Pillow", error) from error
-    return Image, ImageDraw, ImageFont
-
-
 def _imageio() -> Any:
     try:
         import imageio.v3
     except ImportError as error:
-        raise _missing("imageio", error) from error
+        raise missing_pictures("imageio", error) from error
     return imageio.v3
-
-
-def _missing(what: str, error: ImportError) -> MissingDependencyError:
-    return MissingDependencyError(
-        f"pictures need {what} ({error})", "the extra 'pictures'", "pip install 'inr-recon[pictures]'"
-    )

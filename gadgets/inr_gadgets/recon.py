@@ -138,7 +138,13 @@ class ReconGadget(Gadget):
                 self._use_idle_time([other.method for other in slices.values()], clock, pending)
         if self.parameters.refine and method.refines:
             after = Refinement(
-                self.parameters, self.announce, self.stop, described, len(slices), ended=time.monotonic()
+                self.parameters,
+                self.announce,
+                self.stop,
+                described,
+                len(slices),
+                ended=time.monotonic(),
+                repetition_ms=1e3 * clock.repetition_s,
             )
             for number, state in enumerate(slices.values()):
                 yield from self._after_scan(after, state, number)

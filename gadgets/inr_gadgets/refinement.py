@@ -13,8 +13,9 @@ import ismrmrd
 
 from inr_core.devices import peak_memory_mib
 from inr_gadgets.frame import Frame
-from inr_gadgets.geometry import MOTION_SERIES, REFINED_SERIES, image_for
+from inr_gadgets.geometry import REFINED_SERIES, image_for, time_stamp
 from inr_gadgets.lines import operator_line
+from inr_gadgets.motion import motion_images
 from inr_gadgets.recon_parameters import ReconParameters
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Refinement:
         Among which the time is shared.
     ended
         When the last readout had been worked on, on the monotonic clock.
+    repetition_ms
+        The sequence's repetition time; 0 if unknown.
     """
 
     parameters: ReconParameters
@@ -49,6 +52,7 @@ class Refinement:
     described: Mapping[str, str]
     n_slices: int
     ended: float
+    repetition_ms: float = 0.0
 
     def images(
         self, method: LiveMethod, geometry: Mapping[int, Frame], group: int, number: int
@@ -93,10 +97,7 @@ class Refinement:
         if series.remark:
             meta["inr_remark"] = series.remark
         yield from _images(series, geometry, meta)
-        if series.flow is not None:
-            for i, flow in enumerate(series.flow.cpu().numpy()):
-                index = series.first + i
-                yield image_for(geometry[index], flow[:, None], MOTION_SERIES, index, meta | {"inr_frame": index})
+        yield from motion_images(series, geometry, self.repetition_ms, meta)
         if series.failure is not None:
             raise series.failure
 
@@ -141,14 +142,9 @@ def _images(
         time_of_frame = {"inr_frame": f"{number / scale:.6f}".rstrip("0") if part else index}
         made = image_for(frame, image, REFINED_SERIES, number, {**meta, **time_of_frame}, matrix=matrix)
         if part:
-            before, after = (_stamp(geometry[at]) for at in (index, index + 1))
+            before, after = (time_stamp(geometry[at]) for at in (index, index + 1))
             made.acquisition_time_stamp = round(before + (after - before) * part / scale)
         yield made
-
-
-def _stamp(frame: Frame) -> int:
-    """Acquisition time stamp of a frame's middle readout, in ticks."""
-    return int(frame.headers[len(frame.headers) // 2].acquisition_time_stamp)
 
 
 class _Progress:

@@ -240,8 +240,8 @@ def test_refuses_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no group 'x'"):
         load_movie(path, group="x")
     motion = tmp_path / "motion.h5"
-    write_series(motion, 3, np.zeros((2, 2, 1, 4, 4)))
-    with pytest.raises(DataError, match=r"series 3 of .* \(channels, z, y, x\) = \(2, 1, 4, 4\); expected one channel"):
+    write_series(motion, 3, np.zeros((2, 3, 1, 4, 4)))
+    with pytest.raises(DataError, match=r"series 3 of .* \(channels, z, y, x\) = \(3, 1, 4, 4\); expected one channel"):
         load_movie(motion, [3])
     with ImageWriter(tmp_path / "apart.h5") as writer:
         append_series(writer, 1, disc(2), skip=0)

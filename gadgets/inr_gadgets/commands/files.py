@@ -104,7 +104,8 @@ def export(
     mp4: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a film (extra 'video').")] = None,
     png: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a contact sheet.")] = None,
     series: Annotated[
-        list[int] | None, typer.Option(help="1 live, 2 refined; repeatable: side by side. By default both.")
+        list[int] | None,
+        typer.Option(help="1 live, 2 refined, 3 motion in colours; repeatable: side by side. By default 1 and 2."),
     ] = None,
     group: Annotated[str | None, typer.Option(help="Group of the images; by default the last.")] = None,
     frame_ms: Annotated[float | None, typer.Option(help="Duration of a frame; by default by the time stamps.")] = None,
