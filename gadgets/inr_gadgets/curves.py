@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Container, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from inr_gadgets.pictures import SERIES_NAMES
 
 _PREFIX = "roi_"
 _WHAT = "the .truth.npz beside a simulated scan, with regions (inr-recon simulate --phantom dce)"
+# The group of a reconstruction that was given none.
+_DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( \d+)?")
 CSV_COLUMNS = ("region", "series", "time_s", "signal")
 
 
@@ -158,7 +161,7 @@ def load_curves(
     series
         Series indices; None for the refined series (2) of a group, or its live one (1) where there is none.
     groups
-        The groups to show; None for all of each file.
+        The groups to show; None for all of each file. One that is only a date is shown by its method.
 
     Raises
     ------
@@ -177,14 +180,19 @@ def load_curves(
         for group in groups or available:
             chosen = series or ([2] if 2 in available[group] else list(available[group])[:1])
             for index in chosen:
-                images = _images(output, group, index, regions)
-                label = _label(output, group, index if len(chosen) > 1 else None, found)
+                images, method = _images(output, group, index, regions)
+                name = method if method and _DATE.fullmatch(group) else group
+                name += f" {SERIES_NAMES.get(index, f'series {index}')}" if len(chosen) > 1 else ""
+                label = name if name not in found else f"{Path(output).stem}/{group}"
                 found[label] = _measure(images, regions)
     return Curves(regions, _measure(regions.images, regions, scale=1.0), found)
 
 
-def _images(output: str | os.PathLike[str], group: str, index: int, regions: Regions) -> np.ndarray:
-    """(frames, slices, y, x) float64 magnitudes, NaN where there is no image; the truth has none between its frames."""
+def _images(output: str | os.PathLike[str], group: str, index: int, regions: Regions) -> tuple[np.ndarray, str]:
+    """Magnitudes (frames, slices, y, x) float64 and the method that made them, if they say.
+
+    NaN where there is no image; those between the frames are left out, as the truth has none.
+    """
     data, headers, meta = read_series(output, index, group)
     n_frames, n_slices, ny, nx = regions.images.shape
     where = f"series {index} of {output}:/{group}"
@@ -203,7 +211,7 @@ def _images(output: str | os.PathLike[str], group: str, index: int, regions: Reg
                 "give the truth of the same scan and reconstruct with its spokes a frame",
             )
         images[frame, header.slice] = np.abs(image)
-    return images
+    return images, str(meta[0].get("inr_method", "")) if meta else ""
 
 
 def _measure(images: np.ndarray, regions: Regions, scale: float | None = None) -> dict[str, np.ndarray]:
@@ -212,8 +220,3 @@ def _measure(images: np.ndarray, regions: Regions, scale: float | None = None) -
         scale = fit_scale(images[known], regions.images[known])
     # A slice that is missing takes the whole region's point with it.
     return {name: scale * images[:, mask].mean(axis=1) for name, mask in regions.masks.items()}
-
-
-def _label(output: str | os.PathLike[str], group: str, index: int | None, taken: Container[str]) -> str:
-    name = group if index is None else f"{group} {SERIES_NAMES.get(index, f'series {index}')}"
-    return name if name not in taken else f"{Path(output).stem}/{name}"

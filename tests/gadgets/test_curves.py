@@ -130,6 +130,17 @@ def test_groups_and_series_are_lines_of_their_own(tmp_path: Path) -> None:
         load_curves([out], truth, series=[2])
 
 
+def test_groups_that_are_dates_are_shown_by_their_method(tmp_path: Path) -> None:
+    truth, out = write_truth(tmp_path / "scan.truth.npz"), tmp_path / "out.h5"
+    for group in ("2026-01-02 03:04:05", "2026-01-02 03:04:05 2"):
+        with ImageWriter(out, group) as writer:
+            image = ismrmrd.Image.from_array(np.ones((NY, NX), np.float32), transpose=False)
+            image.meta = ismrmrd.Meta({"inr_frame": 0, "inr_method": "grasp"})
+            writer.append(image)
+    write_images(out, truth_images(), "2026-01-02 plain")
+    assert list(load_curves([out], truth).series) == ["grasp", "out/2026-01-02 03:04:05 2", "2026-01-02 plain"]
+
+
 def test_the_figure(tmp_path: Path) -> None:
     truth = write_truth(tmp_path / "scan.truth.npz", slices=2)
     curves = load_curves([write_images(tmp_path / "out.h5", truth_images(2) + 0.2, skip=(2,))], truth)
