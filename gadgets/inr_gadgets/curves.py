@@ -149,8 +149,8 @@ def load_curves(
 ) -> Curves:
     """Measure the curves of reconstructions.
 
-    Each series is brought to the truth's scale by one least-squares factor for all its frames and slices; a curve of
-    its own would hide the errors that matter.
+    Each series is brought to the truth's scale by one least-squares factor for the pixels of all regions in all frames:
+    a factor for each curve would hide the errors that matter, and one for whole images is biased by streaks.
 
     Parameters
     ----------
@@ -215,8 +215,10 @@ def _images(output: str | os.PathLike[str], group: str, index: int, regions: Reg
 
 
 def _measure(images: np.ndarray, regions: Regions, scale: float | None = None) -> dict[str, np.ndarray]:
-    known = np.isfinite(images).all(axis=(2, 3))
     if scale is None:
-        scale = fit_scale(images[known], regions.images[known])
+        inside = np.any(list(regions.masks.values()), axis=0)
+        found, expected = images[:, inside], regions.images[:, inside]
+        known = np.isfinite(found)
+        scale = fit_scale(found[known], expected[known])
     # A slice that is missing takes the whole region's point with it.
     return {name: scale * images[:, mask].mean(axis=1) for name, mask in regions.masks.items()}
