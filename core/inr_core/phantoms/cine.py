@@ -168,19 +168,29 @@ class CinePhantom:
         displacement : (..., 2) mm, 0 where unknown
         known : (...,) bool
         """
-        endo, epi = (radius for radius in self._left_ventricle(np.array([from_ms, to_ms])))
+        endo, epi = self._left_ventricle(np.array([from_ms, to_ms]))
         breath = self.breath(np.array([from_ms, to_ms]))
         contraction = self.contraction(np.array([from_ms, to_ms]))
-        u, v = np.moveaxis(self._to_heart(points - breath[0]), -1, 0)
-        v = v / self._OVAL
+        u, v = self._in_ventricle(points, from_ms)
         radius2, direction = u**2 + v**2, np.arctan2(v, u) + self._TWIST * (contraction[1] - contraction[0])
-        wall = (radius2 >= endo[0] ** 2) & (radius2 <= epi[0] ** 2)
+        wall = self.wall(points, from_ms)
         growth = (epi[1] ** 2 - endo[1] ** 2) / (epi[0] ** 2 - endo[0] ** 2)
         radius = np.sqrt(np.maximum(endo[1] ** 2 + (radius2 - endo[0] ** 2) * growth, 0))
         moved = np.stack([radius * np.cos(direction), self._OVAL * radius * np.sin(direction)], -1)
         displacement = np.where(wall[..., None], self._from_heart(moved) + breath[1] - points, 0.0)
         rest = self.ellipses(np.array([from_ms])).level(points, 0, [row[0] for row in _BODY].index("lungs")) > 1
         return displacement, wall | rest
+
+    def wall(self, points: np.ndarray, time_ms: float) -> np.ndarray:
+        """Whether ``points`` (..., 2) mm lie in the myocardium of the left ventricle at ``time_ms``; (...,) bool."""
+        (endo,), (epi,) = self._left_ventricle(np.array([time_ms]))
+        u, v = self._in_ventricle(points, time_ms)
+        return np.asarray((u**2 + v**2 >= endo**2) & (u**2 + v**2 <= epi**2))
+
+    def _in_ventricle(self, points: np.ndarray, time_ms: float) -> tuple[np.ndarray, np.ndarray]:
+        """(u, v) of ``points`` (..., 2) mm where the left ventricle is round and in its centre, mm; (...,) each."""
+        u, v = np.moveaxis(self._to_heart(points - self.breath(np.array([time_ms]))[0]), -1, 0)
+        return u, v / self._OVAL
 
     def _left_ventricle(self, times_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Inner and outer radius of the left ventricle (before its ovality), mm, shape of ``times_ms``."""

@@ -79,6 +79,9 @@ def test_motion_of_the_wall_follows_its_boundaries() -> None:
         angle = ellipses.angle[0, index]
         rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         points = local @ rotation.T + ellipses.centre[0, index]
+        assert phantom.wall(points, start).all()
+        across = 1e-5 * np.sign(1 - shrink) * (points - ellipses.centre[0, index])
+        assert not phantom.wall(points + across, start).any()
         displacement, known = phantom.motion(points, start, end)
         assert known.all()
         np.testing.assert_allclose(ellipses.level(points + displacement, 1, index), 1, atol=1e-6)
