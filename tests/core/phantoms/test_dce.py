@@ -46,12 +46,12 @@ def test_the_body_fits_its_size() -> None:
 
 
 def test_kspace_is_the_transform_of_the_raster() -> None:
-    # An explicit sum over 0.5 mm pixels in float64; low frequencies, where a raster's own error is small.
+    # An explicit sum over 0.8 mm pixels in float64; low frequencies, where a raster's own error is small.
     phantom = DcePhantom(edge_mm=0.0)
-    fine = Grid((680, 480), (340.0, 240.0))
-    times = np.array([5e3, 30e3])
+    fine = Grid((425, 300), (340.0, 240.0))
+    times = np.array([30e3])
     raster = phantom.ellipses(times).raster(fine.points)
-    k = np.random.default_rng(0).uniform(-0.012, 0.012, (2, 20, 2))
+    k = np.random.default_rng(0).uniform(-0.012, 0.012, (1, 40, 2))
     # The phase ramp moves k; waves along x and along y, as their product is large.
     moved = k - np.asarray(phantom._RAMP)
     x, y = fine.points[0, :, 0], fine.points[:, 0, 1]
