@@ -69,6 +69,15 @@ def flow_residual(images: Tensor, flow: Tensor) -> Tensor:
     return _residual(images, flow)[0]
 
 
+def flow_residual_adjoint(residual: Tensor, flow: Tensor) -> Tensor:
+    """The adjoint of :func:`flow_residual` in the images: (frames - 1, ny, nx) -> (frames, ny, nx)."""
+    mean = 0.5 * (difference_adjoint(flow[:, 0] * residual, -1) + difference_adjoint(flow[:, 1] * residual, -2))
+    images = torch.zeros_like(residual[:1]).repeat(len(residual) + 1, 1, 1)
+    images[1:] += mean + residual
+    images[:-1] += mean - residual
+    return images
+
+
 def flow_penalty(images: Tensor, flow: Tensor, smooth: float = 1e-3) -> Tensor:
     """sum_t,r sqrt(|r|^2 + smooth^2) of the residual: total variation along the paths of motion instead of along time.
 
@@ -93,11 +102,7 @@ class _Penalty(torch.autograd.Function):
         unit, along_x, along_y, flow = ctx.saved_tensors
         of_images = of_flow = None
         if ctx.needs_input_grad[0]:
-            mean = difference_adjoint(flow[:, 0] * unit, -1) + difference_adjoint(flow[:, 1] * unit, -2)
-            of_images = torch.zeros_like(unit[:1]).repeat(len(unit) + 1, 1, 1)
-            of_images[1:] += 0.5 * mean + unit
-            of_images[:-1] += 0.5 * mean - unit
-            of_images = gradients[0] * of_images
+            of_images = gradients[0] * flow_residual_adjoint(unit, flow)
         if ctx.needs_input_grad[1]:
             of_flow = gradients[0] * torch.stack([_inner(unit, along_x), _inner(unit, along_y)], 1)
         return of_images, of_flow, None

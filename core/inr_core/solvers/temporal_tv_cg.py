@@ -1,4 +1,4 @@
-"""The objective of GRASP, data consistency with total variation along time, and its minimisation."""
+"""The objective of GRASP, data consistency with total variation, and its minimisation."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
-from inr_core.losses import modulus
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.frames import FrameHistory
+from inr_core.solvers.variation import SpatialVariation, TemporalVariation, Variation
 
 _BLOCK = 4  # frames whose coils are transformed at once: what the caches hold, and what bounds the memory
 _LINE_ROUNDS = 4  # of the line search; they cost no transform
+_NEIGHBOURS = 4  # that a pixel has in the plane
 _SMOOTH_FIRST, _SMOOTH_LAST, _SMOOTH_FALL = 1e-2, 3e-4, 0.8  # of the modulus, relative to the images' maximum
 
 
 class GraspObjective:
-    """What GRASP minimises over a series x of frames, up to a constant:
+    """What is minimised over a series x of frames, up to a constant:
 
-        sum_t 1/2 x_t^H G_t x_t - Re x_t^H b_t  +  tau/2 |x|^2  +  lambda sum_t |x_{t+1} - x_t|_1
+        sum_t 1/2 x_t^H G_t x_t - Re x_t^H b_t  +  tau/2 |x - c|^2  +  lambda |D x|_1  +  sigma |grad x|_1
 
     G_t = S^H F_t^H W F_t S and b_t = S^H F_t^H W y_t make the first two terms 1/2 |W^1/2 (F S x - y)|^2. The modulus
-    is that of complex numbers. tau |x|^2 is not in the paper: what no spoke ever measures, the corners of k-space,
-    would grow slowly from iteration to iteration with the errors of the data.
+    is that of complex numbers. GRASP has D x = x_{t+1} - x_t, c = 0 and sigma = 0; its paper has no tau, either: what
+    no spoke ever measures, the corners of k-space, would grow slowly from iteration to iteration with the errors of
+    the data. With a centre c the solution stays near a series that is good already; with sigma, the edges of the image
+    say what the corners of k-space may be; with a flow, D follows the motion.
 
     Parameters
     ----------
@@ -38,17 +41,25 @@ class GraspObjective:
         lambda relative to max |b|, the maximum of the gridded images, as in the paper's code.
     tikhonov
         tau relative to the mean of the gram's diagonal.
+    spatial_weight
+        sigma, relative as lambda.
+    centre : (frames, ny, nx)
+        c; zero if None.
+    flow : (frames - 1, 2, ny, nx)
+        Motion that D follows, see :func:`inr_core.solvers.optical_flow.flow_residual`; none if None.
 
     Attributes
     ----------
     right : (frames, ny, nx)
-        b.
+        b + tau c.
     strength
         Mean of the gram's diagonal.
     scale
         Maximum of the images, about.
-    weight, tikhonov
-        lambda and tau.
+    tikhonov
+        tau.
+    variations
+        Difference operators with their weights.
 
     Raises
     ------
@@ -56,7 +67,17 @@ class GraspObjective:
         If the data hold no signal, or samples that are not finite.
     """
 
-    def __init__(self, frames: FrameHistory, csm: Tensor, weight: float, tikhonov: float) -> None:
+    def __init__(
+        self,
+        frames: FrameHistory,
+        csm: Tensor,
+        weight: float,
+        tikhonov: float,
+        *,
+        spatial_weight: float = 0.0,
+        centre: Tensor | None = None,
+        flow: Tensor | None = None,
+    ) -> None:
         self.frames, self.csm = frames, csm
         self.right = torch.stack([frame.right_side(csm) for frame in frames])
         self.strength = sum(frame.strength for frame in frames) / len(frames)
@@ -67,8 +88,12 @@ class GraspObjective:
                 "a signal",
                 "check the receivers",
             )
-        self.scale = largest / self.strength
-        self.weight, self.tikhonov = weight * largest, tikhonov * self.strength
+        self.scale, self.tikhonov = largest / self.strength, tikhonov * self.strength
+        if centre is not None:
+            self.right = self.right + self.tikhonov * centre
+        self.variations: list[tuple[Variation, float]] = [(TemporalVariation(flow), weight * largest)]
+        if spatial_weight > 0:
+            self.variations.append((SpatialVariation(), spatial_weight * largest))
 
     def gram(self, x: Tensor) -> Tensor:
         """(G + tau) x; a few frames at a time, for the sake of memory."""
@@ -82,15 +107,19 @@ class GraspObjective:
     def value(self, x: Tensor) -> float:
         """The objective of a series (frames, ny, nx)."""
         data = _inner(x, 0.5 * self.gram(x) - self.right)
-        return float(data + self.weight * (x[1:] - x[:-1]).abs().sum())
+        return float(data + sum(weight * _sizes(v.forward(x), 0.0).sum() for v, weight in self.variations))
 
 
-class _Direction(NamedTuple):
-    """A search direction, its steps in time, and what the gram makes of it."""
+class _Line(NamedTuple):
+    """Differences of the series, those of a search direction, and the weight of their modulus."""
 
-    images: Tensor
-    steps: Tensor
-    gram: Tensor
+    differences: Tensor
+    along: Tensor
+    weight: float
+
+    def stiffness(self, length: Tensor | float, smooth: float) -> Tensor:
+        """The weight over the modulus, at a point of the line."""
+        return self.weight / _sizes(self.differences + length * self.along, smooth)
 
 
 def minimise(objective: GraspObjective, start: Tensor, iterations: int) -> Iterator[Tensor]:
@@ -116,19 +145,25 @@ def minimise(objective: GraspObjective, start: Tensor, iterations: int) -> Itera
     old: tuple[Tensor, Tensor, Tensor] | None = None  # gradient, its preconditioned energy, direction
     for number in range(iterations):
         smooth = objective.scale * max(_SMOOTH_LAST, _SMOOTH_FIRST * _SMOOTH_FALL**number)
-        steps = x[1:] - x[:-1]
-        stiffness = objective.weight / modulus(steps, smooth)
-        gradient = (gram - objective.right).add_(_difference_adjoint(stiffness * steps))
-        descent = solve_tridiagonal(stiffness, objective.strength + objective.tikhonov, gradient)
-        energy, images = _inner(descent, gradient), -descent
+        differences = [v.forward(x) for v, _ in objective.variations]
+        stiffness = [w / _sizes(d, smooth) for d, (_, w) in zip(differences, objective.variations, strict=True)]
+        residual = gram - objective.right
+        gradient = residual.clone()
+        for (variation, _), weight, d in zip(objective.variations, stiffness, differences, strict=True):
+            gradient += variation.adjoint(weight * d)
+        # Beside the temporal variation: the mean diagonal of the others.
+        base = objective.strength + objective.tikhonov + sum(_NEIGHBOURS * float(w.mean()) for w in stiffness[1:])
+        descent = solve_tridiagonal(stiffness[0], base, gradient)
+        energy, direction = _inner(descent, gradient), -descent
         if old is not None:
             last_gradient, last_energy, last_direction = old
             turn = (energy - _inner(descent, last_gradient)) / last_energy.clamp_min(torch.finfo(energy.dtype).tiny)
-            images = images + turn.clamp_min(0) * last_direction
-        old = gradient, energy, images
-        direction = _Direction(images, images[1:] - images[:-1], objective.gram(images))
-        length = _line_search(objective, steps, gram - objective.right, direction, smooth)
-        x, gram = x + length * direction.images, gram + length * direction.gram
+            direction = direction + turn.clamp_min(0) * last_direction
+        old = gradient, energy, direction
+        product = objective.gram(direction)
+        lines = [_Line(d, v.forward(direction), w) for d, (v, w) in zip(differences, objective.variations, strict=True)]
+        length = _line_search(_inner(direction, residual), _inner(direction, product), lines, smooth)
+        x, gram = x + length * direction, gram + length * product
         yield x
 
 
@@ -160,25 +195,28 @@ def solve_tridiagonal(stiffness: Tensor, base: float, right: Tensor) -> Tensor:
     return solution
 
 
-def _line_search(
-    objective: GraspObjective, steps: Tensor, residual: Tensor, direction: _Direction, smooth: float
-) -> Tensor:
+def _line_search(slope: Tensor, curvature: Tensor, lines: list[_Line], smooth: float) -> Tensor:
     """The length that minimises the rounded objective along a direction."""
-    slope, curvature = _inner(direction.images, residual), _inner(direction.images, direction.gram)
-    across = steps.real * direction.steps.real + steps.imag * direction.steps.imag
-    square = direction.steps.real**2 + direction.steps.imag**2
+    across = [(line.differences.conj() * line.along).real.sum(0) for line in lines]
+    square = [_squares(line.along) for line in lines]
     tiny = torch.finfo(slope.dtype).tiny
     length = torch.zeros_like(slope)
     for _ in range(_LINE_ROUNDS):
-        stiffness = objective.weight / modulus(steps + length * direction.steps, smooth)
-        bend = curvature + (stiffness * square).sum()
-        length = -(slope + (stiffness * across).sum()) / bend.clamp_min(tiny)
+        fall, bend = slope, curvature
+        for line, a, b in zip(lines, across, square, strict=True):
+            stiffness = line.stiffness(length, smooth)
+            fall, bend = fall + (stiffness * a).sum(), bend + (stiffness * b).sum()
+        length = -fall / bend.clamp_min(tiny)
     return length
 
 
-def _difference_adjoint(steps: Tensor) -> Tensor:
-    zero = torch.zeros_like(steps[:1])
-    return -torch.diff(steps, dim=0, prepend=zero, append=zero)
+def _sizes(differences: Tensor, smooth: float) -> Tensor:
+    """(directions, n, ny, nx) -> (n, ny, nx): the modulus over all directions, its corner rounded."""
+    return (_squares(differences) + smooth**2).sqrt()
+
+
+def _squares(differences: Tensor) -> Tensor:
+    return torch.view_as_real(differences).square().sum((0, -1))
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
