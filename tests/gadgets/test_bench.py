@@ -131,9 +131,9 @@ def test_a_scan_without_truth(tmp_path: Path, scan: Path) -> None:
 def test_a_program_s_own_memory_is_told_though_it_inherits_our_peak() -> None:
     """Linux hands a program the peak of the process that started it; ours is far above that of a shell."""
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 > 60
-    measured = run_measured(["sleep", "0.15"])
+    measured = run_measured(["sleep", "0.5"])
     assert 0.1 < measured.host_mib < 40
-    assert 0.15 <= measured.wall_s < 2
+    assert measured.wall_s >= 0.5
 
 
 @pytest.mark.parametrize(

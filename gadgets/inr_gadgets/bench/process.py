@@ -43,7 +43,8 @@ def run_measured(words: Sequence[str], limit_s: float | None = None, folder: Pat
     """Run a program to its end.
 
     The resident set is what ``wait4`` tells. Linux lets a program inherit the peak of the process that started it, so
-    where that tells no more than our own peak, it is the largest value seen while the program ran, every 20 ms.
+    where that tells no more than our own peak, it is the largest value seen while the program ran, every 20 ms. Of a
+    program that was over before the first look our own peak remains, an upper bound.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def run_measured(words: Sequence[str], limit_s: float | None = None, folder: Pat
         if process.returncode:
             said.seek(0)
             raise _failure(words, process.returncode, said.read(), limit_s, wall_s)
-    peak_kib = usage.ru_maxrss if usage.ru_maxrss > inherited else seen
+    peak_kib = seen if seen and usage.ru_maxrss <= inherited else usage.ru_maxrss
     return Measured(wall_s, peak_kib / 2**10)
 
 
