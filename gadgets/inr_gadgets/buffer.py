@@ -210,12 +210,12 @@ class BufferGadget(Gadget):
         reference = [row[stack.reference if stack else 0] for row in rows]
         x_mm, y_mm, z_mm = space.encoding.recon_fov_mm
         self._n_frames += 1
-        for number, plane in enumerate(slices):
+        for number in range(1) if stack is None else stack.order:
             headers = [_kept_header(spoke, space.sampling) for spoke in reference]
             if stack is not None:
                 _move_to_slice(headers, stack, number)
             yield Frame.from_readouts(
-                plane,
+                slices[number],
                 np.stack([spoke.traj for spoke in reference]),
                 headers,
                 matrix=space.encoding.matrix,

@@ -111,7 +111,9 @@ def load_movie(
             )
         pictures = data[:, 0, 0] + 1j * data[:, 1, 0].astype(np.float64) if flow else np.abs(data[:, 0, 0])
         names = _panel_names(_MOTION_NAME if flow else SERIES_NAMES.get(index, f"series {index}"), headers, meta)
-        for image, header, attributes, name in zip(pictures, headers, meta, names, strict=True):
+        # Panels in the order of the slices, which need not be that in which they came.
+        rows = sorted(zip(pictures, headers, meta, names, strict=True), key=lambda row: int(row[1].slice))
+        for image, header, attributes, name in rows:
             frame = float(attributes.get("inr_frame", header.repetition))
             panels.setdefault(name, {})[frame] = image if flow else image.astype(np.float64)
             stamps.setdefault(name, {})[frame] = header.acquisition_time_stamp

@@ -10,6 +10,7 @@ import pytest
 from inr_core.metrics import fit_scale
 from inr_gadgets.check import check_scan
 from inr_gadgets.image_file import read_series
+from inr_gadgets.pictures import load_movie
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
 from inr_gadgets.server import Server
@@ -94,6 +95,21 @@ def test_the_images_are_those_of_the_slices_alone(scan: Path, method: str) -> No
         alone, _, _ = read_series(replay(path, method), 1)
         mine = np.stack([image for image, header in zip(together, headers, strict=True) if header.slice == z])
         np.testing.assert_allclose(mine, alone, atol=1e-4 * float(alone.max()))
+
+
+def test_whole_numbers_are_scaled_by_the_middle_slice(scan: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    with ScanFile(scan) as opened:
+        how = Replay(settings={"recon.method": "nufft", "image.dtype": "uint16"})
+        replay_to_file(how, opened, tmp_path / "whole.h5", on_text=lines.append)
+    images, headers, _ = read_series(tmp_path / "whole.h5", 1)
+    assert headers[0].slice == P // 2
+    assert np.percentile(images[0], 99.5) == pytest.approx(1000, rel=0.01)
+    assert not any("clipped" in line for line in lines)
+
+
+def test_pictures_of_the_slices_stand_in_their_order(images: Path) -> None:
+    assert list(load_movie(images, [1]).panels) == [f"live slice {z} set 0 contrast 0" for z in range(P)]
 
 
 def test_over_the_wire_the_images_are_the_same(scan: Path, tmp_path: Path) -> None:

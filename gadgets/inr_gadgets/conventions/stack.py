@@ -58,6 +58,14 @@ class Stack:
         return min(max(self.center, self.first), self.last) - self.first
 
     @property
+    def order(self) -> list[int]:
+        """The slices in the order in which they leave: from the middle outwards.
+
+        The scan's first image sets the scale of all, and a slab's outermost slices are dark.
+        """
+        return sorted(range(self.slices), key=lambda number: abs(number - self.slices // 2))
+
+    @property
     def heights_mm(self) -> NDArray[np.float64]:
         """Distance of each slice from the centre, along slice_dir, mm."""
         return np.asarray(self.slice_mm * (np.arange(self.slices) - self.slices // 2), np.float64)
