@@ -77,7 +77,7 @@ class NufftTerm:
     data
         With samples.
     norm
-        Residual and prediction, (coils, spokes, samples) -> scalar; see :func:`l1` and :func:`relative_l2`.
+        Residual and prediction, (coils, spokes, samples) -> scalar; see :func:`l1`, :func:`l2` and :func:`relative_l2`.
     ramp_backward
         Propagate the residual's norm by the density-compensated adjoint instead of the adjoint.
     unit
@@ -118,6 +118,11 @@ class NufftTerm:
 def l1(residual: Tensor, predicted: Tensor) -> Tensor:
     """Mean of |Re| + |Im| of the residual (DA-INR)."""
     return (residual.real.abs() + residual.imag.abs()).mean()
+
+
+def l2(residual: Tensor, predicted: Tensor) -> Tensor:
+    """Mean of |e|^2 of the residual (FMLP, TD-DIP)."""
+    return residual.abs().square().mean()
 
 
 def relative_l2(residual: Tensor, predicted: Tensor, epsilon: float = 1e-4) -> Tensor:
