@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from inr_core.errors import ParameterError
 from inr_core.parameters import DataclassInstance
+from inr_core.parameters.fmlp import FMLP_PRESETS, FmlpParameters
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.parameters.inr import InrParameters
 from inr_core.parameters.live import MeasurementParameters
+from inr_core.parameters.nik import NIK_PRESETS, NikParameters
 from inr_core.parameters.stinr import HASH_INR_PRESETS, STINR_PRESETS, HashInrParameters, StinrParameters
 
 if TYPE_CHECKING:
@@ -100,6 +102,23 @@ _METHODS = (
         streams=False,
         continuous=True,
         presets=HASH_INR_PRESETS,
+    ),
+    Method(
+        "fmlp",
+        "perceptron of Fourier features of space and time (FMLP)",
+        FmlpParameters,
+        "inr_core.methods.fmlp:FmlpMethod",
+        streams=False,
+        continuous=True,
+        presets=FMLP_PRESETS,
+    ),
+    Method(
+        "nik",
+        "network of k-space and time, fitted to the samples without a transform (NIK)",
+        NikParameters,
+        "inr_core.methods.nik:NikMethod",
+        streams=False,
+        presets=NIK_PRESETS,
     ),
 )
 METHOD_NAMES = tuple(method.name for method in _METHODS)
