@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from inr_core.errors import ParameterError
 from inr_core.parameters import DataclassInstance
+from inr_core.parameters.da_inr import PRESETS as DA_INR_PRESETS
+from inr_core.parameters.da_inr import DaInrParameters
 from inr_core.parameters.fmlp import FMLP_PRESETS, FmlpParameters
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.parameters.inr import InrParameters
@@ -119,6 +121,15 @@ _METHODS = (
         "inr_core.methods.nik:NikMethod",
         streams=False,
         presets=NIK_PRESETS,
+    ),
+    Method(
+        "da_inr",
+        "one canonical image, moved by a displacement that a network says for each frame (DA-INR)",
+        DaInrParameters,
+        "inr_core.methods.da_inr:DaInrMethod",
+        streams=False,
+        continuous=True,
+        presets=DA_INR_PRESETS,
     ),
 )
 METHOD_NAMES = tuple(method.name for method in _METHODS)

@@ -92,7 +92,7 @@ def test_the_bodies_have_the_published_sizes(n_blocks: int, millions: float) -> 
 def test_without_a_file_the_message_says_which() -> None:
     expected = r"; expected a file of MDSR's weights, mdsr_baseline-a00cab12.pt or mdsr-4a78bedf.pt; EDSR-PyTorch's"
     with pytest.raises(ParameterError, match=rf"^no features_file{expected}"):
-        load_body(Path(""))
+        load_body(Path())
     with pytest.raises(ParameterError, match=rf"^features_file /nowhere/mdsr.pt, which is not there{expected}"):
         load_body(Path("/nowhere/mdsr.pt"))
 
@@ -157,7 +157,7 @@ def test_features_are_sampled_at_pixels_and_between_them() -> None:
     features = FrameFeatures(body, images)
     ys, xs = (torch.arange(5) + 0.5) / 5, (torch.arange(8) + 0.5) / 8
     at_pixels = features.sample(torch.tensor([2.0, 0.0]), ys, xs)
-    wanted = body((images.abs() / images.abs().max()))
+    wanted = body(images.abs() / images.abs().max())
     wanted = wanted / wanted.square().mean().sqrt()
     torch.testing.assert_close(at_pixels, wanted[[2, 0]].permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
     # Half way between two frames and two columns; before the first frame it is the first.

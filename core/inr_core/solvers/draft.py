@@ -1,0 +1,36 @@
+"""A first series for networks to learn from: a few seconds of GRASP."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from inr_core.parameters.grasp import GraspParameters
+from inr_core.solvers.conjugate_gradient import conjugate_gradient
+from inr_core.solvers.control import Control
+from inr_core.solvers.slice_data import SliceData
+from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
+
+
+@torch.no_grad()
+def grasp_draft(data: SliceData, iterations: int, control: Control) -> Tensor:
+    """GRASP with its default weights from the time average, as far as its time allows.
+
+    A single frame has no variation along time: its draft is CG-SENSE.
+
+    Returns
+    -------
+    (frames, ny, nx), in units of ``data.scale``
+    """
+    grasp = GraspParameters()
+    objective = GraspObjective(data.frames, data.csm, grasp.grasp_weight, grasp.grasp_tikhonov)
+    if len(data) == 1:
+        return conjugate_gradient(objective.gram, objective.right, iterations=iterations) / data.scale
+    images = (data.right.mean(0, keepdim=True) / data.strength).expand_as(data.right).contiguous()
+    for number, better in enumerate(minimise(objective, images, iterations), start=1):
+        images = better
+        part = control.part(number, iterations)
+        control.progress(part)
+        if part >= 1 or control.stopped():
+            break
+    return images / data.scale
