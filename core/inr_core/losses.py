@@ -39,14 +39,15 @@ def temporal_tv_gradient(x: Tensor, consecutive: Tensor | None = None, smooth: f
     return gradient
 
 
-def temporal_tv_of_parts(x: Tensor) -> Tensor:
+def temporal_tv_of_parts(x: Tensor, least: float = 0.0) -> Tensor:
     """Temporal total variation of the real and of the imaginary part, a pixel and frame, over max |x| (STINR).
 
     sum_t,r (|Re x_{t+1} - Re x_t| + |Im x_{t+1} - Im x_t|) / (frames pixels max |x|), of complex (frames, y, x). The
-    maximum has no gradient.
+    maximum has no gradient; ``least`` stands in for it where it is less: images that are nearly zero, as a network's
+    first ones, vary by as much as their maximum, and would be held there.
     """
     parts = torch.view_as_real(x)
-    largest = x.detach().abs().max().clamp_min(torch.finfo(parts.dtype).tiny)
+    largest = x.detach().abs().max().clamp_min(max(least, torch.finfo(parts.dtype).tiny))
     return (parts[1:] - parts[:-1]).abs().sum() / (x.numel() * largest)
 
 

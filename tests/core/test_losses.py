@@ -41,6 +41,8 @@ def test_the_variation_of_parts_by_hand() -> None:
     # Steps 2 and 3, 0 and 6; three numbers; the largest is 5.
     assert float(temporal_tv_of_parts(x)) == pytest.approx(11 / (3 * 5))
     assert float(temporal_tv_of_parts(40 * x)) == pytest.approx(11 / (3 * 5))
+    assert float(temporal_tv_of_parts(40 * x, least=100.0)) == pytest.approx(11 / (3 * 5))
+    assert float(temporal_tv_of_parts(x, least=20.0)) == pytest.approx(11 / (3 * 20))
     assert float(temporal_tv_of_parts(x[:1])) == 0.0
     assert float(temporal_tv_of_parts(0 * x)) == 0.0
 

@@ -49,7 +49,11 @@ class SpaceTimeField(nn.Module):
             overflow="hash",
             seed=parameters.seed,
         )
-        self.mlp = Mlp(self.grid.n_out, 2, parameters.hidden, parameters.layers, bias=False, seed=parameters.seed + 1)
+        self.mlp = Mlp(self.grid.n_out, 2, parameters.hidden, parameters.layers, bias=False, seed=parameters.seed)
+        # Smaller than He's weights: the initial weights of the networks that the published method is built of.
+        generator = torch.Generator().manual_seed(parameters.seed + 1)
+        for layer in self.mlp.layers:
+            nn.init.xavier_uniform_(layer.get_parameter("weight"), generator=generator)
 
     def forward(self, times: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
         """Images at (n,) ``times``, in frames since the first: (n, ny, nx) complex64, of ``shape`` or the measured."""
@@ -136,11 +140,12 @@ class StinrMethod(HashInrMethod):
     def __init__(self, shape: tuple[int, int], parameters: StinrParameters, device: torch.device) -> None:
         super().__init__(shape, parameters, device)
         self.weights = {"total variation": parameters.temporal_tv, "low rank": parameters.low_rank}
+        self._tv_least = parameters.tv_least
 
     def regularisation(self, images: Tensor) -> dict[str, Tensor]:
         """Total variation along time, and the nuclear norm of the images over their number."""
         terms = {
-            "total variation": lambda: temporal_tv_of_parts(images),
+            "total variation": lambda: temporal_tv_of_parts(images, self._tv_least),
             "low rank": lambda: nuclear_norm(images) / len(images),
         }
         return {name: weight * terms[name]() for name, weight in self.weights.items() if weight > 0}

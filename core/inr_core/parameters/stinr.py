@@ -30,7 +30,7 @@ class HashInrParameters(OfflineParameters):
         8.0, "a cell of the coarsest level along time, of capped levels", unit="frames", minimum=1, maximum=1e4
     )
     table_log2: int = parameter(24, "binary logarithm of the rows that a level has at most", minimum=1, maximum=28)
-    hidden: int = parameter(64, "width of the decoder", minimum=1, maximum=1024)
+    hidden: int = parameter(32, "width of the decoder", minimum=1, maximum=1024)
     layers: int = parameter(2, "hidden layers of the decoder", minimum=1, maximum=16)
     data_term: str = parameter(
         "weighted_l2",
@@ -38,9 +38,9 @@ class HashInrParameters(OfflineParameters):
         choices=DATA_TERMS,
     )
     window: int = parameter(
-        6, "consecutive frames of a training step; 0 for all", unit="frames", minimum=0, maximum=100000
+        4, "consecutive frames of a training step; 0 for all", unit="frames", minimum=0, maximum=100000
     )
-    passes: float = parameter(300.0, "times that the training visits each frame", minimum=0, maximum=1e6)
+    passes: float = parameter(200.0, "times that the training visits each frame", minimum=0, maximum=1e6)
     learning_rate: float = parameter(0.01, "Adam's learning rate at the start", minimum=1e-6, maximum=1)
     beta2: float = parameter(0.99, "Adam's memory of the squared gradient", minimum=0, maximum=0.999999)
     epsilon: float = parameter(1e-15, "Adam's smallest root of the squared gradient", minimum=0, maximum=1)
@@ -58,7 +58,10 @@ class StinrParameters(HashInrParameters):
     """HashINR with total variation and low rank along time."""
 
     temporal_tv: float = parameter(
-        0.1, "weight of the temporal total variation, images scaled to maximum 1", minimum=0, maximum=10
+        0.07, "weight of the temporal total variation, images scaled to maximum 1", minimum=0, maximum=10
+    )
+    tv_least: float = parameter(
+        1.0, "total variation is divided by the images' maximum, or by this where that is less", minimum=0, maximum=1e3
     )
     low_rank: float = parameter(
         0.0, "weight of the nuclear norm of the images, frames by pixels, over the frames", minimum=0, maximum=10
@@ -87,4 +90,6 @@ _PAPER: Mapping[str, object] = MappingProxyType(
     }
 )
 HASH_INR_PRESETS = MappingProxyType({"paper": _PAPER})
-STINR_PRESETS = MappingProxyType({"paper": MappingProxyType({**_PAPER, "temporal_tv": 0.02, "low_rank": 2e-4})})
+STINR_PRESETS = MappingProxyType(
+    {"paper": MappingProxyType({**_PAPER, "temporal_tv": 0.02, "tv_least": 0.0, "low_rank": 2e-4})}
+)
