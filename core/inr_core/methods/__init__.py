@@ -18,6 +18,7 @@ from inr_core.parameters.inr import InrParameters
 from inr_core.parameters.live import MeasurementParameters
 from inr_core.parameters.nik import NIK_PRESETS, NikParameters
 from inr_core.parameters.stinr import HASH_INR_PRESETS, STINR_PRESETS, HashInrParameters, StinrParameters
+from inr_core.parameters.subspace_inr import SubspaceInrParameters
 
 if TYPE_CHECKING:
     import torch
@@ -130,6 +131,13 @@ _METHODS = (
         streams=False,
         continuous=True,
         presets=DA_INR_PRESETS,
+    ),
+    Method(
+        "subspace_inr",
+        "a few images from one network, each with a curve of time: low rank",
+        SubspaceInrParameters,
+        "inr_core.methods.subspace_inr:SubspaceInrMethod",
+        continuous=True,
     ),
 )
 METHOD_NAMES = tuple(method.name for method in _METHODS)
