@@ -9,7 +9,7 @@ import wire
 from inr_core.errors import ConfigError
 from inr_gadgets.configs import config_folders, find_config, list_configs, load_config, parse_config, read_config
 
-SHIPPED = ["cg_sense", "grasp", "inr_dynamic", "inr_live", "nufft"]
+SHIPPED = ["cg_sense", "flow", "grasp", "inr_dynamic", "inr_live", "nufft"]
 
 
 @pytest.fixture
@@ -41,6 +41,7 @@ def test_the_shipped_configurations_are_found_with_and_without_suffix(name: str)
         ("inr_dynamic", {"method": "inr"}),
         ("inr_live", {"method": "inr", "refine": "false"}),
         ("cg_sense", {"method": "cg_sense"}),
+        ("flow", {"method": "flow_inr"}),
         ("grasp", {"method": "grasp"}),
         ("nufft", {"method": "nufft"}),
     ],
@@ -66,7 +67,7 @@ def test_the_order_of_the_folders(gadgetron: Path) -> None:
 @pytest.mark.parametrize("name", ["nothing", "inr_dynamic.xm", "inr dynamic", "", ".", "..", ".xml", "a\0b"])
 def test_a_name_that_does_not_exist_lists_those_that_do(name: str) -> None:
     with pytest.raises(
-        ConfigError, match=r"cg_sense, grasp, inr_dynamic, inr_live, (.*, )?nufft.*; inr-recon configs says where"
+        ConfigError, match=r"cg_sense, flow, grasp, inr_dynamic, inr_live, (.*, )?nufft.*; inr-recon configs says where"
     ):
         find_config(name)
 

@@ -12,6 +12,7 @@ from inr_core.errors import ParameterError
 from inr_core.parameters import DataclassInstance
 from inr_core.parameters.da_inr import PRESETS as DA_INR_PRESETS
 from inr_core.parameters.da_inr import DaInrParameters
+from inr_core.parameters.flow_inr import FLOW_INR_PRESETS, FlowInrParameters
 from inr_core.parameters.fmlp import FMLP_PRESETS, FmlpParameters
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.parameters.inr import InrParameters
@@ -138,6 +139,14 @@ _METHODS = (
         SubspaceInrParameters,
         "inr_core.methods.subspace_inr:SubspaceInrMethod",
         continuous=True,
+    ),
+    Method(
+        "flow_inr",
+        "a field of the images and one of their motion, coupled by optical flow; the motion is series 3",
+        FlowInrParameters,
+        "inr_core.methods.flow_inr:FlowInrMethod",
+        continuous=True,
+        presets=FLOW_INR_PRESETS,
     ),
 )
 METHOD_NAMES = tuple(method.name for method in _METHODS)

@@ -108,11 +108,12 @@ class _Penalty(torch.autograd.Function):
         return of_images, of_flow, None
 
 
-def flow_variation(flow: Tensor, smooth: float = 1e-2) -> Tensor:
+def flow_variation(flow: Tensor, smooth: float = 0.1) -> Tensor:
     """sum_t,r sqrt(|d_x (u, v)|^2 + |d_y (u, v)|^2 + smooth^2): total variation of (steps, 2, ny, nx) in space.
 
     Differences are those to the next pixel; beyond the last one the flow goes on as it is. ``smooth``, in pixels per
-    frame, rounds the corner at zero.
+    frame and pixel, rounds the corner at zero: what varies less is smoothed, as tissue deforms, and only what
+    varies more may be an edge, as between tissues that slide along one another.
     """
     along_x = F.pad(flow[..., 1:] - flow[..., :-1], (0, 1))
     along_y = F.pad(flow[..., 1:, :] - flow[..., :-1, :], (0, 0, 0, 1))
