@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ismrmrd
 import numpy as np
 import pytest
 import torch
@@ -14,11 +15,14 @@ from inr_core.methods.live import RefinedSeries, SeriesQuery
 from inr_gadgets.frame import Frame
 from inr_gadgets.geometry import MOTION_SERIES, image_for
 from inr_gadgets.image import ImageGadget
-from inr_gadgets.image_file import ImageWriter
+from inr_gadgets.image_file import ImageWriter, list_series, read_series
 from inr_gadgets.motion import frame_ms, motion_images
 from inr_gadgets.panels import colour_wheel, flow_colours
 from inr_gadgets.pictures import load_movie, write_contact_sheet, write_gif, write_mp4
+from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.report import report_of
+from inr_gadgets.scan_file import ScanFile
+from inr_gadgets.simulate import simulate
 from scans import readout
 
 MATRIX, FOV, SPOKES = (6, 4), (300.0, 100.0, 8.0), 5
@@ -74,6 +78,30 @@ def test_no_flow_no_images() -> None:
 def test_it_stays_on_the_measured_pixels() -> None:
     finer = series(query=SeriesQuery(2.0, 3), images=torch.zeros(10, 8, 12) + 0j)
     assert [image.data.shape for image in motion_images(finer, frames(), 0.0, {})] == [(2, 1, 4, 6)] * 3
+
+
+def test_a_stream_with_motion(tmp_path: Path) -> None:
+    simulate(tmp_path / "scan.h5", matrix=24, frames=4, spokes=5, coils=3, tr_ms=8.0)
+    settings = {
+        "recon.deterministic": "true",
+        "recon.device": "cpu",
+        "recon.passes": "2",
+        "recon.draft_iterations": "2",
+    }
+    with ScanFile(tmp_path / "scan.h5") as scan:
+        report = replay_to_file(Replay("flow", settings), scan, tmp_path / "out.h5", on_text=lambda line: None)
+    assert {index: n for group in list_series(tmp_path / "out.h5").values() for index, n in group.items()} == {
+        1: 4,
+        2: 4,
+        3: 3,
+    }
+    data, headers, meta = read_series(tmp_path / "out.h5", 3)
+    assert (data.shape, data.dtype) == ((3, 2, 1, 24, 24), np.float32)
+    assert np.isfinite(data).all()
+    assert {header.image_type for header in headers} == {ismrmrd.IMTYPE_REAL}
+    # Pixels of 300 / 24 mm, frames of 40 ms.
+    assert [float(factor) for factor in meta[0]["inr_flow_mm_per_s"]] == [312.5, 312.5]
+    assert report.as_dict()["scan"]["other_images"] == 3
 
 
 def finished(tmp_path: Path) -> Path:
