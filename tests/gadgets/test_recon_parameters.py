@@ -73,3 +73,12 @@ def test_what_a_method_cannot_do_is_said_before_any_work() -> None:
     for query in ({"matrix_scale": "2"}, {"frame_scale": "3"}):
         with pytest.raises(ParameterError, match=r"^images between the pixels or frames of method nufft; expected one"):
             read_parameters({"method": "nufft", **query})
+
+
+def test_a_deep_image_prior_has_neither_a_stream_nor_pixels_between_pixels() -> None:
+    with pytest.raises(ParameterError, match=r"^method td_dip in a stream; expected one of inr, .*; it takes too long"):
+        read_parameters({"method": "td_dip"})
+    with pytest.raises(ParameterError, match=r"^images between the pixels or frames of method td_dip; expected one of"):
+        read_parameters({"method": "td_dip", "offline": True, "matrix_scale": "2"})
+    made = read_parameters({"method": "td_dip", "offline": True, "preset": "paper", "cycles": "13"})
+    assert (made.channels, made.cycles) == (128, 13.0)  # type: ignore[attr-defined]

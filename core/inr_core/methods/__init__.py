@@ -20,6 +20,7 @@ from inr_core.parameters.live import MeasurementParameters
 from inr_core.parameters.nik import NIK_PRESETS, NikParameters
 from inr_core.parameters.stinr import HASH_INR_PRESETS, STINR_PRESETS, HashInrParameters, StinrParameters
 from inr_core.parameters.subspace_inr import SubspaceInrParameters
+from inr_core.parameters.td_dip import TD_DIP_PRESETS, TdDipParameters
 
 if TYPE_CHECKING:
     import torch
@@ -108,6 +109,22 @@ _METHODS = (
         presets=HASH_INR_PRESETS,
     ),
     Method(
+        "subspace_inr",
+        "a few images from one network, each with a curve of time: low rank",
+        SubspaceInrParameters,
+        "inr_core.methods.subspace_inr:SubspaceInrMethod",
+        continuous=True,
+    ),
+    Method(
+        "da_inr",
+        "one canonical image, moved by a displacement that a network says for each frame (DA-INR)",
+        DaInrParameters,
+        "inr_core.methods.da_inr:DaInrMethod",
+        streams=False,
+        continuous=True,
+        presets=DA_INR_PRESETS,
+    ),
+    Method(
         "fmlp",
         "perceptron of Fourier features of space and time (FMLP)",
         FmlpParameters,
@@ -125,28 +142,20 @@ _METHODS = (
         presets=NIK_PRESETS,
     ),
     Method(
-        "da_inr",
-        "one canonical image, moved by a displacement that a network says for each frame (DA-INR)",
-        DaInrParameters,
-        "inr_core.methods.da_inr:DaInrMethod",
-        streams=False,
-        continuous=True,
-        presets=DA_INR_PRESETS,
-    ),
-    Method(
-        "subspace_inr",
-        "a few images from one network, each with a curve of time: low rank",
-        SubspaceInrParameters,
-        "inr_core.methods.subspace_inr:SubspaceInrMethod",
-        continuous=True,
-    ),
-    Method(
         "flow_inr",
         "a field of the images and one of their motion, coupled by optical flow; the motion is series 3",
         FlowInrParameters,
         "inr_core.methods.flow_inr:FlowInrMethod",
         continuous=True,
         presets=FLOW_INR_PRESETS,
+    ),
+    Method(
+        "td_dip",
+        "convolutional network driven by a helix in time: a deep image prior (TD-DIP)",
+        TdDipParameters,
+        "inr_core.methods.td_dip:TdDipMethod",
+        streams=False,
+        presets=TD_DIP_PRESETS,
     ),
 )
 METHOD_NAMES = tuple(method.name for method in _METHODS)
