@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from inr_core.fields.deformed_field import DeformedField, FrequencyDeformation, GridDeformation, Sample
 from inr_core.fields.encodings import FrequencyEncoding
-from inr_core.fields.mdsr import N_FEATURES, FrameFeatures, load_body, random_body
+from inr_core.fields.mdsr import N_FEATURES, FrameFeatures, MdsrBody, load_body, random_body
 from inr_core.fields.multires_grid import MultiresGrid, geometric_levels
 from inr_core.fields.networks import Mlp
 from inr_core.losses import temporal_tv
@@ -42,13 +42,15 @@ class DaInrMethod(OfflineMethod):
     def __init__(self, shape: tuple[int, int], parameters: DaInrParameters, device: torch.device) -> None:
         super().__init__(shape, parameters, device)
         self.parameters = parameters
+        # Before the scan: a file that is missing or wrong is not found out at its end.
+        self._body = make_body(parameters)
 
     def solve(self, data: SliceData, control: Control) -> RefinedSeries:
         """A draft if it is asked for; then deformation and canonical image together, on windows of frames."""
         p, n_frames = self.parameters, len(data)
         part = _DRAFT_PART if p.draft_weight > 0 else 0.0
         draft = grasp_draft(data, p.draft_iterations, control.within(0.0, part)) if part > 0 else None
-        field = make_field(data.shape, n_frames, p, frame_features(data, p)).to(data.device)
+        field = make_field(data.shape, n_frames, p, frame_features(data, p, self._body)).to(data.device)
         training = self._train(field, data, draft, control.within(part, 1.0))
         images = field.render(self.query.times(n_frames), self.query.shape(data.shape)) * data.scale
         return RefinedSeries(data.frames.first, images, training.steps, query=self.query, failure=training.failure)
@@ -114,14 +116,21 @@ def make_field(
     )
 
 
-def frame_features(data: SliceData, parameters: DaInrParameters) -> tuple[Sample, int] | None:
-    """Features of the gridded frames, by the network that the parameters name, and how many there are of a point."""
-    p = parameters
-    if p.features == "none":
+def make_body(parameters: DaInrParameters) -> MdsrBody | None:
+    """The frozen network whose features the decoder is given; None for none."""
+    if parameters.features == "none":
         return None
-    body = load_body(Path(p.features_file)) if p.features == "mdsr" else random_body(_RANDOM_BLOCKS, p.seed + 5)
+    if parameters.features == "mdsr":
+        return load_body(Path(parameters.features_file))
+    return random_body(_RANDOM_BLOCKS, parameters.seed + 5)
+
+
+def frame_features(data: SliceData, parameters: DaInrParameters, body: MdsrBody | None) -> tuple[Sample, int] | None:
+    """Features of the gridded frames, and how many there are of a point; None without a body."""
+    if body is None:
+        return None
     features = FrameFeatures(body, data.right)
-    if not p.neighbour_features:
+    if not parameters.neighbour_features:
         return features.sample, N_FEATURES
 
     def neighbours(times: Tensor, ys: Tensor, xs: Tensor) -> Tensor:

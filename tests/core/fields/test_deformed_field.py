@@ -114,6 +114,17 @@ def test_all_features_reach_the_decoder() -> None:
     assert features[0, 4, 7, -1].item() == 3.0
 
 
+def test_a_canonical_image_looked_up_at_pixels_is_linear_between_them() -> None:
+    times = torch.tensor([0.0, 3.0])
+    exact, pixelwise = field(0.3, -0.7), field(0.3, -0.7, pixelwise=True)
+    # The ramp is linear everywhere, so that both are the same but beyond the outermost pixels' centres.
+    for shape in (SHAPE, (18, 24)):
+        images, wanted = pixelwise(times, shape)[0], exact(times, shape)[0]
+        torch.testing.assert_close(images[:, 2:-2, 2:-2], wanted[:, 2:-2, 2:-2], rtol=1e-5, atol=1e-4)
+    corner = pixelwise(times)[0][0, 8, 0]
+    torch.testing.assert_close(corner.real, torch.tensor(8.5 + 100 * 0.5 / 12), rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize("make", [grid_deformation, frequency_deformation])
 def test_displacements_are_zero_at_first_and_learn(make: object) -> None:
     deformation = make()  # type: ignore[operator]

@@ -151,8 +151,9 @@ def test_the_published_losses_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_features_are_of_the_frame_or_of_its_neighbours() -> None:
     data = slice_data(cine_scan(frames=4, matrix=(12, 10)))
     ys, xs = (torch.arange(10) + 0.5) / 10, (torch.arange(12) + 0.5) / 12
-    same = module.frame_features(data, parameters(features="random"))
-    both = module.frame_features(data, parameters("released"))
+    random, released = parameters(features="random"), parameters("released")
+    same = module.frame_features(data, random, module.make_body(random))
+    both = module.frame_features(data, released, module.make_body(released))
     assert same is not None
     assert both is not None
     assert (same[1], both[1]) == (64, 128)
@@ -161,7 +162,8 @@ def test_features_are_of_the_frame_or_of_its_neighbours() -> None:
     assert own.shape == (4, 10, 12, 64)
     torch.testing.assert_close(around[2], torch.cat([own[1], own[3]], -1))
     torch.testing.assert_close(around[0], torch.cat([own[0], own[1]], -1))
-    assert module.frame_features(data, parameters()) is None
+    assert module.make_body(parameters()) is None
+    assert module.frame_features(data, parameters(), None) is None
 
 
 def test_features_of_published_weights(tmp_path: Path) -> None:
@@ -171,7 +173,7 @@ def test_features_of_published_weights(tmp_path: Path) -> None:
     assert series.failure is None
     assert series.images.shape == (3, 10, 12)
     with pytest.raises(ParameterError, match=r"^no features_file; expected a file of MDSR's weights, .* or set"):
-        refined(scan, preset="paper", steps=3)
+        make_live("da_inr", (10, 12), parameters("paper"), CPU)
 
 
 # -- what is the default ------------------------------------------------------------------------------------------
