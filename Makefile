@@ -18,6 +18,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/live.py
 	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/flow.py
 
 table: $(STAMP)
 	$(BIN)/python benchmarks/table.py
