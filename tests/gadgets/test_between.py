@@ -274,6 +274,10 @@ def test_the_program_takes_factors(scan: Path, tmp_path: Path) -> None:
             ["--method", "grasp", "--frames", "2"],
             "images between the pixels or frames of method grasp; expected one",
         ),
+        (
+            ["--method", "td_dip", "--matrix", "2"],
+            "images between the pixels or frames of method td_dip; expected one",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_before_any_work(scan: Path, tmp_path: Path, words: list[str], line: str) -> None:
