@@ -23,14 +23,14 @@ class NikParameters(OfflineParameters):
     )
     features: int = parameter(256, "Gaussian features of a point of k-space and time, even", minimum=2, maximum=8192)
     space_frequency: float = parameter(
-        4.0,
-        "standard deviation of the features' frequencies along kx and ky, which reach from -1 to 1",
+        8.0,
+        "standard deviation of the features' frequencies along kx and ky, from -1 to 1: a 16th of the matrix",
         unit="cycles",
         minimum=1e-3,
         maximum=1e3,
     )
     time_frequency: float = parameter(
-        0.1,
+        0.05,
         "the same along time, and along the coils where they are a coordinate; both reach from -1 to 1",
         unit="cycles",
         minimum=1e-3,
@@ -45,9 +45,9 @@ class NikParameters(OfflineParameters):
         minimum=1e-9,
         maximum=1,
     )
-    batch: int = parameter(2048, "samples of a training step", minimum=1, maximum=10**7)
-    passes: float = parameter(100.0, "times that the training visits each sample, at most", minimum=0, maximum=1e6)
-    learning_rate: float = parameter(1e-3, "Adam's learning rate at the start", minimum=1e-7, maximum=1)
+    batch: int = parameter(512, "samples of a training step", minimum=1, maximum=10**7)
+    passes: float = parameter(50.0, "times that the training visits each sample, at most", minimum=0, maximum=1e6)
+    learning_rate: float = parameter(5e-4, "Adam's learning rate at the start", minimum=1e-7, maximum=1)
     last_rate: float = parameter(
         0.01, "the same at the end, of a cosine, relative to the start; 1 for a constant rate", minimum=0, maximum=1
     )
