@@ -14,7 +14,7 @@ class SubspaceInrParameters(GraspParameters, OfflineParameters):
     """A few images from one network, each with a curve of time; GRASP's are those of the draft that it begins with."""
 
     grasp_iterations: int = parameter(
-        16, "nonlinear conjugate gradient iterations of GRASP, the draft", minimum=1, maximum=10000
+        24, "nonlinear conjugate gradient iterations of GRASP, the draft", minimum=1, maximum=10000
     )
     rank: int = parameter(8, "images and curves that the series is made of", minimum=1, maximum=64)
     features: int = parameter(8, "features of each level of the grid", minimum=1, maximum=32)
