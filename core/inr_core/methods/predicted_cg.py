@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -63,7 +64,7 @@ class PredictedCg(LiveMethod):
     def _strongest(self, frame: MeasuredFrame, csm: Tensor) -> tuple[MeasuredFrame, Tensor]:
         """The frame and maps of the first virtual coils, which are the strongest: enough for a live image."""
         n = self._live.live_coils
-        return MeasuredFrame(frame.index, frame.coil_images[:n], frame.kernel), csm[:n]
+        return replace(frame, coil_images=frame.coil_images[:n]), csm[:n]
 
     def _predict(self, frame: MeasuredFrame, csm: Tensor, previous: Tensor) -> Tensor:
         """The prediction of a frame, (ny, nx), given the image of the frame before."""

@@ -28,11 +28,14 @@ class MeasuredFrame:
         whatever receive maps are used later, and is smaller than they are once a frame has more than nx ny samples.
     kernel : (1, 2 ny, 2 nx) float32
         Of F^H W F.
+    n_spokes
+        That were measured.
     """
 
     index: int
     coil_images: Tensor
     kernel: Tensor
+    n_spokes: int
 
     @classmethod
     def from_samples(
@@ -63,7 +66,7 @@ class MeasuredFrame:
         weights = torch.where(density > 0, (density / density.mean()) ** ramp_exponent, 0.0)
         weights = (weights * (density.mean() / weights.mean()))[None]
         adjoint = Nufft(traj[None], shape).adjoint(weights * kspace[None])
-        return cls(index, adjoint[0], toeplitz_kernel(traj[None], weights, shape))
+        return cls(index, adjoint[0], toeplitz_kernel(traj[None], weights, shape), len(traj))
 
     def right_side(self, csm: Tensor) -> Tensor:
         """(ny, nx): b = S^H F^H W y, what data consistency pulls towards."""
@@ -72,6 +75,12 @@ class MeasuredFrame:
     def gram(self, csm: Tensor) -> ToeplitzGram:
         """S^H F^H W F S of this frame."""
         return ToeplitzGram(self.kernel, csm)
+
+    @property
+    def acceleration(self) -> float:
+        """Matrix over spokes, as the field counts it: 128 x 128 from 13 spokes is 9.8."""
+        ny, nx = self.coil_images.shape[-2:]
+        return float((ny * nx) ** 0.5 / self.n_spokes)
 
     @property
     def strength(self) -> float:

@@ -122,7 +122,7 @@ class _Line(NamedTuple):
         return self.weight / _sizes(self.differences + length * self.along, smooth)
 
 
-def minimise(objective: GraspObjective, start: Tensor, iterations: int) -> Iterator[Tensor]:
+def minimise(objective: GraspObjective, start: Tensor, iterations: int, first: int = 0) -> Iterator[Tensor]:
     """Preconditioned nonlinear conjugate gradients (Polak and Ribiere), the series after each iteration.
 
     As in the paper the corner of the modulus is rounded, |d| ~ sqrt(|d|^2 + e^2), here by an e that falls from 1e-2 to
@@ -140,10 +140,12 @@ def minimise(objective: GraspObjective, start: Tensor, iterations: int) -> Itera
         First guess.
     iterations
         At most; sets nothing else.
+    first
+        Iterations that were done before, with a slightly different objective: the rounding goes on where it was.
     """
     x, gram = start, objective.gram(start)
     old: tuple[Tensor, Tensor, Tensor] | None = None  # gradient, its preconditioned energy, direction
-    for number in range(iterations):
+    for number in range(first, first + iterations):
         smooth = objective.scale * max(_SMOOTH_LAST, _SMOOTH_FIRST * _SMOOTH_FALL**number)
         differences = [v.forward(x) for v, _ in objective.variations]
         stiffness = [w / _sizes(d, smooth) for d, (_, w) in zip(differences, objective.variations, strict=True)]

@@ -53,7 +53,7 @@ class TemporalVariation(Variation):
 
 
 class SpatialVariation(Variation):
-    """Differences to the next pixel along x and y, (2, frames, ny, nx).
+    """Differences to the next pixel along x and y, (2, ..., ny, nx).
 
     Beyond the last pixel the image goes on as it is.
     """

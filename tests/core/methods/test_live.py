@@ -16,7 +16,7 @@ from torch import Tensor
 from inr_core.devices import cuda_problem
 from inr_core.errors import DataError
 from inr_core.methods import get_method, make_live
-from inr_core.methods.live import LiveMethod, RefinedSeries
+from inr_core.methods.live import LiveMethod, RefinedSeries, SeriesQuery
 from inr_core.operators.nufft import Nufft
 from inr_core.phantoms import CoilArray, Ellipses, Grid, kspace
 from inr_core.solvers.calibration import Calibration
@@ -193,7 +193,7 @@ def test_progress_is_told() -> None:
     live(scan, method)
     refined = method.refine(progress=parts.append)
     assert refined is not None
-    assert len(parts) == 20 + refined.steps  # the draft, then the field
+    assert len(parts) == 20 + refined.steps + 32  # the draft, the field, the polish
     assert parts[-1] == 1.0
 
 
@@ -302,6 +302,32 @@ def test_a_long_scan_is_as_good_as_a_short_one() -> None:
     assert refined is not None
     assert refined.first == 144
     assert error(refined.images, scan.truth) < 1.25 * found[0]
+
+
+# -- between the frames and pixels --------------------------------------------------------------------------------
+
+
+def test_images_between_the_frames_agree_with_those_at_them() -> None:
+    scan = cine_scan(frames=6)
+    series = []
+    for query in (SeriesQuery(), SeriesQuery(frame_scale=2), SeriesQuery(matrix_scale=2.0)):
+        method = made(scan, refine_passes=60.0)
+        method.query = query
+        live(scan, method)
+        refined = method.refine()
+        assert refined is not None
+        assert refined.query == query
+        series.append(refined.images)
+    usual, between, finer = series
+    assert between.shape == (11, *scan.shape)
+    torch.testing.assert_close(between[::2], usual, rtol=1e-3, atol=1e-4 * float(usual.abs().max()))
+    low, high = torch.minimum(usual[1:].abs(), usual[:-1].abs()), torch.maximum(usual[1:].abs(), usual[:-1].abs())
+    inside = (between[1::2].abs() >= 0.9 * low) & (between[1::2].abs() <= 1.1 * high + 1e-2)
+    assert inside.float().mean() > 0.9
+    # Pixel n // 2 is the centre of either matrix: every second pixel lies on one of the coarse ones.
+    ny, nx = scan.shape
+    on_coarse = finer[:, (2 * ny // 2) % 2 :: 2, (2 * nx // 2) % 2 :: 2]
+    assert error(on_coarse, usual) < 0.1
 
 
 # -- CUDA ---------------------------------------------------------------------------------------------------------

@@ -76,9 +76,12 @@ def test_samples_and_trajectory_must_fit(kspace: tuple[int, ...], traj: tuple[in
 
 
 def frame(index: int) -> MeasuredFrame:
-    return MeasuredFrame(
-        index, torch.full((2, 3, 4), index, dtype=torch.complex64), torch.full((1, 6, 8), float(index))
-    )
+    coil_images = torch.full((2, 3, 4), index, dtype=torch.complex64)
+    return MeasuredFrame(index, coil_images, torch.full((1, 6, 8), float(index)), n_spokes=2)
+
+
+def test_acceleration_is_matrix_over_spokes() -> None:
+    assert frame(0).acceleration == pytest.approx(12**0.5 / 2)
 
 
 def history(n: int, limit: int) -> FrameHistory:
