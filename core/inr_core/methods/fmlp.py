@@ -41,7 +41,7 @@ class FmlpMethod(OfflineMethod):
         stop: HeldOut | None = None
         if p.held_out > 0:
             data, held = data.split(p.held_out, generator)
-            predict = samples_of_images(lambda positions: field(positions), data)
+            predict = samples_of_images(field, data)
             stop = HeldOut(held, predict, field.parameters(), every=round(steps_of_pass), patience=p.patience)
         fit = ToeplitzL2(data) if p.data_term == "weighted_l2" else NufftTerm(data, l2)
 

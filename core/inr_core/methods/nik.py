@@ -47,7 +47,10 @@ class KspaceField(nn.Module):
         self.siren = Siren(p.features, n_out, p.hidden, p.layers, p.omega, p.seed + 1)
 
     def forward(self, points: Tensor, coils: Tensor | None = None) -> Tensor:
-        """(n, 3) of (t, kx, ky) -> (n, coils) complex64; the coils (n, k) of each point, by number, or all."""
+        """(n, 3) of (t, kx, ky) -> (n, coils) complex64.
+
+        Where the coil is a coordinate, it may be asked for some coils only: (n, k), by number.
+        """
         if self.coordinate:
             if coils is None:
                 coils = torch.arange(self.n_coils, device=points.device).expand(len(points), -1)
@@ -56,8 +59,7 @@ class KspaceField(nn.Module):
             out = self.siren(self.encoding(torch.cat([t, where[..., None], k], -1) * self.scales))
             return torch.view_as_complex(out)
         out = self.siren(self.encoding(points * self.scales)).unflatten(-1, (self.n_coils, 2))
-        values = torch.view_as_complex(out)
-        return values if coils is None else values.gather(1, coils)
+        return torch.view_as_complex(out)
 
 
 class NikMethod(OfflineMethod):

@@ -88,7 +88,7 @@ def image_of_kspace(
         (points, 2) of (kx, ky) from -1 to 1 -> (points, coils) samples of the unitary transform of the image (see
         :class:`inr_core.operators.nufft.Nufft`).
     extent
-        Half axes along kx and ky.
+        Half axes along kx and ky; 0 for the line of the other axis.
     shape
         (ny, nx) of the image.
 
@@ -99,7 +99,8 @@ def image_of_kspace(
     ny, nx = shape
     ky, kx = ((torch.arange(2 * n, device=device) - n) / n for n in shape)
     points = torch.stack(torch.meshgrid(ky, kx, indexing="ij")[::-1], -1).reshape(-1, 2)
-    inside = (points / torch.tensor(extent, device=device)).square().sum(1) <= 1
+    axes = torch.tensor(extent, device=device).clamp_min(torch.finfo(torch.float32).tiny)
+    inside = (points / axes).square().sum(1) <= 1
     values = kspace(points[inside])
     grid = torch.zeros(values.shape[1], 4 * ny * nx, dtype=values.dtype, device=device)
     grid[:, inside] = values.T

@@ -98,6 +98,18 @@ def test_nothing_is_asked_for_where_nothing_was_measured() -> None:
     assert float(image.abs().max()) == pytest.approx(len(points) / (4 * math.prod(SHAPE)) * math.prod(SHAPE) ** 0.5)
 
 
+def test_a_single_direction_is_a_line_of_kspace() -> None:
+    asked: list[Tensor] = []
+
+    def kspace(points: Tensor) -> Tensor:
+        asked.append(points)
+        return torch.ones(len(points), 1, dtype=torch.complex64)
+
+    assert bool(torch.isfinite(image_of_kspace(kspace, (1.0, 0.0), SHAPE, CPU).abs()).all())
+    assert asked[0].shape == (2 * SHAPE[1], 2)
+    assert not asked[0][:, 1].any()
+
+
 def test_what_cannot_be_is_said() -> None:
     with pytest.raises(DataError, match=r"^samples of 0 frames of 2; expected samples of every frame$"):
         Spokes.of(slice_data(samples=False))
