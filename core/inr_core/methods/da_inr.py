@@ -21,11 +21,9 @@ from inr_core.methods.offline import OfflineMethod
 from inr_core.parameters.da_inr import DaInrParameters
 from inr_core.solvers.control import Control
 from inr_core.solvers.data_terms import NufftTerm, ToeplitzL2, l1
-from inr_core.solvers.draft import grasp_draft
 from inr_core.solvers.slice_data import SliceData
-from inr_core.solvers.training import Training, cosine, random_window, train
+from inr_core.solvers.training import cosine, random_window, train
 
-_DRAFT_PART = 0.15  # of the time: where the draft must end
 _RANDOM_BLOCKS = 16  # of a random body: as many as the smaller of the published ones has
 _COARSEST_CELLS = 4  # of the deformation's grid
 _CHANGE_CELLS = 8  # of the coarsest level of the grid of changes
@@ -46,31 +44,24 @@ class DaInrMethod(OfflineMethod):
         self._body = make_body(parameters)
 
     def solve(self, data: SliceData, control: Control) -> RefinedSeries:
-        """A draft if it is asked for; then deformation and canonical image together, on windows of frames."""
+        """Train deformation and canonical image together, on windows of frames, and render them."""
         p, n_frames = self.parameters, len(data)
-        part = _DRAFT_PART if p.draft_weight > 0 else 0.0
-        draft = grasp_draft(data, p.draft_iterations, control.within(0.0, part)) if part > 0 else None
         field = make_field(data.shape, n_frames, p, frame_features(data, p, self._body)).to(data.device)
-        training = self._train(field, data, draft, control.within(part, 1.0))
-        images = field.render(self.query.times(n_frames), self.query.shape(data.shape)) * data.scale
-        return RefinedSeries(data.frames.first, images, training.steps, query=self.query, failure=training.failure)
-
-    def _train(self, field: DeformedField, data: SliceData, draft: Tensor | None, control: Control) -> Training:
-        p, fit = self.parameters, _data_term(data, self.parameters.data_term)
+        fit = _data_term(data, p.data_term)
         generator = torch.Generator().manual_seed(p.seed)
 
         def losses(step: int) -> dict[str, Tensor]:
-            positions = random_window(len(data), p.window, generator)
+            positions = random_window(n_frames, p.window, generator)
             images, _ = field(positions.float())
             terms = {"data consistency": fit(images, positions)}
             if p.temporal_tv > 0:
                 terms["total variation"] = p.temporal_tv * temporal_tv(images) / images.numel()
-            if draft is not None:
-                terms["draft"] = 0.5 * p.draft_weight * (images - draft[positions]).abs().square().mean()
             return terms
 
         rate = cosine() if p.schedule == "cosine" else _constant
-        return train(losses, _optimiser(field, p), p.steps, control, rate=rate)
+        training = train(losses, _optimiser(field, p), p.steps, control, rate=rate)
+        images = field.render(self.query.times(n_frames), self.query.shape(data.shape)) * data.scale
+        return RefinedSeries(data.frames.first, images, training.steps, query=self.query, failure=training.failure)
 
 
 def make_field(

@@ -53,7 +53,7 @@ class DaInrParameters(OfflineParameters):
     table_log2: int = parameter(19, "binary logarithm of the rows that a level has at most", minimum=1, maximum=28)
     overflow: str = parameter("hash", "how the nodes of larger levels share rows", choices=OVERFLOWS)
     change_levels: int = parameter(
-        2,
+        3,
         "levels of a grid in space and time that lets the image change without motion: 8, 16, .. cells; 0 for none",
         minimum=0,
         maximum=8,
@@ -83,10 +83,6 @@ class DaInrParameters(OfflineParameters):
     temporal_tv: float = parameter(
         0.05, "weight of the temporal total variation, images scaled to maximum 1", minimum=0, maximum=10
     )
-    draft_weight: float = parameter(
-        1.0, "pull towards a draft by GRASP, relative to the data's; 0 for no draft", minimum=0, maximum=1000
-    )
-    draft_iterations: int = parameter(20, "iterations of the draft", minimum=1, maximum=10000)
     window: int = parameter(
         4, "consecutive frames of a training step; 0 for all", unit="frames", minimum=0, maximum=100000
     )
@@ -116,7 +112,6 @@ _PUBLISHED: Mapping[str, object] = MappingProxyType(
         "table_log2": 19,
         "change_levels": 0,
         "temporal_tv": 0.0,
-        "draft_weight": 0.0,
         "window": 1,
         "steps": 1001,
         "learning_rate": 1e-3,

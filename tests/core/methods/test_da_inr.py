@@ -247,7 +247,7 @@ def test_a_loss_that_is_not_finite_ends_with_the_last_good_images(monkeypatch: p
 def test_a_stop_leaves_the_images_of_that_moment() -> None:
     scan, parts = cine_scan(frames=3, matrix=(12, 10)), list[float]()
     control = Control(stopped=lambda: len(parts) >= 4, progress=parts.append)
-    series = refined(scan, steps=10, draft_weight=0, control=control)
+    series = refined(scan, steps=10, control=control)
     assert series.steps == 4
     assert parts == pytest.approx([0.1, 0.2, 0.3, 0.4])
 
