@@ -57,7 +57,7 @@ class TdDipMethod(OfflineMethod):
 
         training = train(
             losses,
-            torch.optim.Adam(field.parameters(), p.learning_rate, fused=True),
+            torch.optim.Adam(field.parameters(), p.learning_rate, (0.9, p.beta2), fused=True),
             p.training_steps,
             control,
             rate=cosine() if p.schedule == "cosine" else halved(0.2, 0.4, 0.6, 0.8),

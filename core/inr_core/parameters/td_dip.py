@@ -28,8 +28,9 @@ class TdDipParameters(OfflineParameters):
         choices=DATA_TERMS,
     )
     frames_per_step: int = parameter(1, "frames of a training step, drawn at random", minimum=1, maximum=4096)
-    training_steps: int = parameter(5000, "training steps, however many frames", minimum=0, maximum=10**7)
-    learning_rate: float = parameter(3e-3, "Adam's learning rate at the start", minimum=1e-6, maximum=1)
+    training_steps: int = parameter(3500, "training steps, however many frames", minimum=0, maximum=10**7)
+    learning_rate: float = parameter(2e-3, "Adam's learning rate at the start", minimum=1e-6, maximum=1)
+    beta2: float = parameter(0.9, "Adam's memory of the squared gradient", minimum=0, maximum=0.999999)
     schedule: str = parameter(
         "cosine", "learning rate: to a hundredth along half a cosine, or halved at each fifth", choices=SCHEDULES
     )
@@ -53,6 +54,7 @@ TD_DIP_PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
                 "frames_per_step": 1,
                 "training_steps": 10000,
                 "learning_rate": 1e-3,
+                "beta2": 0.999,
                 "schedule": "halved",
             }
         )
