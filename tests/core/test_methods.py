@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,3 +86,15 @@ def _traj() -> torch.Tensor:
     from inr_core.trajectory import radial_trajectory, spoke_angles
 
     return torch.from_numpy(radial_trajectory(spoke_angles(range(8)), 32))
+
+
+def test_each_has_a_page() -> None:
+    pages = Path(__file__).parents[2] / "docs" / "methods"
+    index = (pages / "README.md").read_text()
+    for method in list_methods():
+        row = next(line for line in index.splitlines() if line.startswith(f"| [{method.name}]("))
+        page = row.partition("](")[2].partition(")")[0]
+        assert f"# {page.removesuffix('.md')}" in (pages / page).read_text()
+        _, _, _, streams, continuous, _ = (cell.strip() for cell in row.split("|"))
+        assert (streams == "yes") == method.streams
+        assert (continuous == "yes") == method.continuous
