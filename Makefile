@@ -19,6 +19,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/live.py
 	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/flow.py
+	$(BIN)/python benchmarks/memory.py
 
 table: $(STAMP)
 	$(BIN)/python benchmarks/table.py

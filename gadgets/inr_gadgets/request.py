@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from inr_core.errors import ConfigError, ParameterError, ProtocolError
+from inr_core.methods import list_methods
+from inr_core.parameters import plain_name
 from inr_gadgets.chain import ChainConfig, GadgetTable
 from inr_gadgets.configs import load_config, parse_config
 from inr_gadgets.header import parse_header
@@ -77,19 +80,42 @@ class Request:
                 raise ParameterError(f"config = {name!r}", "the name of a configuration")
             return load_config(name, table)
         if isinstance(self.config, ConfigText):
-            return parse_config(self.config.text, table)
+            config = parse_config(self.config.text, table)
+            for gadget in config.gadgets:
+                _refuse_paths(gadget.properties)
+            return config
         if self.config is None:
             raise ConfigError("no configuration", "its name or its text before the data")
         return load_config(self.config.name, table)
 
     def settings(self) -> dict[str, object]:
-        """Return the JSON's parameters without the names of configurations."""
+        """Return the JSON's parameters without the names of configurations.
+
+        Raises
+        ------
+        ParameterError
+            For a parameter that names a file of this machine.
+        """
+        _refuse_paths(self.parameters)
         return {name: value for name, value in self.parameters.items() if name not in ("config", "customconfig")}
 
 
 def is_json(message: Any) -> bool:
     """Tell parameters from a configuration's XML and from text that somebody only wants to have said."""
     return isinstance(message, Text | ConfigText) and message.text.lstrip().startswith("{")
+
+
+def _refuse_paths(names: Iterable[str]) -> None:
+    """Nothing that a client sends is used as a path."""
+    paths = {f.name for method in list_methods() for f in fields(method.parameter_type) if f.metadata["path"]}
+    for name in names:
+        for path in paths:
+            if plain_name(name).rpartition(".")[2].removeprefix("recon") == plain_name(path):
+                raise ParameterError(
+                    f"parameter {name} from a client",
+                    "files to be named where the server runs",
+                    f"inr-recon serve --set recon.{path}=FILE",
+                )
 
 
 def _parameters(text: str) -> dict[str, object]:

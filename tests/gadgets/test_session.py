@@ -176,7 +176,7 @@ BAD = {
     "unknown config": (
         [ConfigFile("nope").pack(), *GOOD[1:]],
         0,
-        "configuration 'nope'; expected one of cg_sense, grasp, inr_dynamic",
+        "configuration 'nope'; expected one of cg_sense, flow, grasp, inr_dynamic",
     ),
     "no config's name": ([ConfigFile("").pack(), *GOOD[1:]], 0, "no name of a configuration; expected one of cg_sense"),
     "config's path": (
@@ -271,6 +271,16 @@ BAD = {
         "parameter 'coils' is of no gadget here; expected one of buffer",
     ),
     "ill-typed parameter": (bad_json(parameters(spokes="many")), 0, "buffer.spokes = 'many'; expected a whole number"),
+    "a file's name in JSON": (
+        bad_json(parameters(reconfeaturesfile="/etc/passwd")),
+        0,
+        "parameter reconfeaturesfile from a client; expected files to be named where the server runs; inr-recon serve",
+    ),
+    "a file's name in XML": (
+        bad_config(wire.config_xml("buffer", "recon", recon_features_file="/etc/passwd")),
+        0,
+        "parameter features_file from a client; expected files to be named where the server runs; inr-recon serve",
+    ),
     "json's config": (bad_json(parameters(config="../x")), 0, "configuration '../x', which is a path; expected one of"),
     "json's config is a list": (bad_json(parameters(config=["x"])), 0, "config = ['x']; expected the name"),
     "a gadget's error": (

@@ -70,7 +70,7 @@ class DaInrParameters(OfflineParameters):
         "none", "frozen network whose features of the gridded frames the decoder is given", choices=FEATURES
     )
     features_file: str = parameter(
-        "", "weights for features=mdsr: mdsr_baseline-a00cab12.pt or mdsr-4a78bedf.pt of EDSR-PyTorch"
+        "", "weights for features=mdsr: mdsr_baseline-a00cab12.pt or mdsr-4a78bedf.pt of EDSR-PyTorch", path=True
     )
     neighbour_features: bool = parameter(
         False, "features of the frames before and after the one that is decoded, instead of its own"
@@ -81,7 +81,7 @@ class DaInrParameters(OfflineParameters):
         choices=DATA_TERMS,
     )
     temporal_tv: float = parameter(
-        0.05, "weight of the temporal total variation, images scaled to maximum 1", minimum=0, maximum=10
+        0.1, "weight of the temporal total variation, images scaled to maximum 1", minimum=0, maximum=10
     )
     window: int = parameter(
         4, "consecutive frames of a training step; 0 for all", unit="frames", minimum=0, maximum=100000

@@ -32,6 +32,7 @@ def parameter(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] | None = None,
+    path: bool = False,
 ) -> Any:
     """Declare one parameter of a frozen dataclass.
 
@@ -47,8 +48,17 @@ def parameter(
         Inclusive range of a number.
     choices
         The legal values of a string.
+    path
+        Whether it names a file of this machine, which no client from elsewhere may choose.
     """
-    metadata = {"help": help, "unit": unit, "minimum": minimum, "maximum": maximum, "choices": choices}
+    metadata = {
+        "help": help,
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "path": path,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
