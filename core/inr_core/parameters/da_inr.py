@@ -81,12 +81,12 @@ class DaInrParameters(OfflineParameters):
         choices=DATA_TERMS,
     )
     temporal_tv: float = parameter(
-        0.1, "weight of the temporal total variation, images scaled to maximum 1", minimum=0, maximum=10
+        0.07, "weight of the temporal total variation, images scaled to maximum 1", minimum=0, maximum=10
     )
     window: int = parameter(
         4, "consecutive frames of a training step; 0 for all", unit="frames", minimum=0, maximum=100000
     )
-    steps: int = parameter(1000, "training steps", minimum=0, maximum=10**7)
+    steps: int = parameter(1500, "training steps", minimum=0, maximum=10**7)
     learning_rate: float = parameter(0.02, "Adam's learning rate at the start", minimum=1e-6, maximum=1)
     decoder_rate: float = parameter(0.2, "learning rate of the decoder, relative to the grids'", minimum=0, maximum=100)
     deformation_rate: float = parameter(
