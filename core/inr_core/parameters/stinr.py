@@ -18,7 +18,7 @@ class HashInrParameters(OfflineParameters):
     """A hash grid in space and time, its decoder, and their training."""
 
     levels: int = parameter(
-        16, "levels of the grid; capped ones that would repeat the one before are left out", minimum=1, maximum=32
+        4, "levels of the grid; capped ones that would repeat the one before are left out", minimum=1, maximum=32
     )
     features: int = parameter(4, "features of each level of the grid", minimum=1, maximum=32)
     coarsest: int = parameter(8, "cells of the coarsest level along a side of the image", minimum=1, maximum=4096)
@@ -27,7 +27,7 @@ class HashInrParameters(OfflineParameters):
         True, "no level is finer than pixels and frames, and time has cells of its own; false: STINR's endless cubes"
     )
     coarsest_frames: float = parameter(
-        8.0, "a cell of the coarsest level along time, of capped levels", unit="frames", minimum=1, maximum=1e4
+        24.0, "a cell of the coarsest level along time, of capped levels", unit="frames", minimum=1, maximum=1e4
     )
     table_log2: int = parameter(24, "binary logarithm of the rows that a level has at most", minimum=1, maximum=28)
     hidden: int = parameter(32, "width of the decoder", minimum=1, maximum=1024)
@@ -40,7 +40,7 @@ class HashInrParameters(OfflineParameters):
     window: int = parameter(
         4, "consecutive frames of a training step; 0 for all", unit="frames", minimum=0, maximum=100000
     )
-    passes: float = parameter(200.0, "times that the training visits each frame", minimum=0, maximum=1e6)
+    passes: float = parameter(40.0, "times that the training visits each frame", minimum=0, maximum=1e6)
     learning_rate: float = parameter(0.01, "Adam's learning rate at the start", minimum=1e-6, maximum=1)
     beta2: float = parameter(0.99, "Adam's memory of the squared gradient", minimum=0, maximum=0.999999)
     epsilon: float = parameter(1e-15, "Adam's smallest root of the squared gradient", minimum=0, maximum=1)
@@ -55,10 +55,17 @@ class HashInrParameters(OfflineParameters):
 
 @dataclass(frozen=True)
 class StinrParameters(HashInrParameters):
-    """HashINR with total variation and low rank along time."""
+    """HashINR with total variation and low rank along time, which let it have finer levels and more time."""
 
+    levels: int = parameter(
+        16, "levels of the grid; capped ones that would repeat the one before are left out", minimum=1, maximum=32
+    )
+    coarsest_frames: float = parameter(
+        8.0, "a cell of the coarsest level along time, of capped levels", unit="frames", minimum=1, maximum=1e4
+    )
+    passes: float = parameter(200.0, "times that the training visits each frame", minimum=0, maximum=1e6)
     temporal_tv: float = parameter(
-        0.07, "weight of the temporal total variation, images scaled to maximum 1", minimum=0, maximum=10
+        0.04, "weight of the temporal total variation, images scaled to maximum 1", minimum=0, maximum=10
     )
     tv_least: float = parameter(
         1.0, "total variation is divided by the images' maximum, or by this where that is less", minimum=0, maximum=1e3

@@ -158,6 +158,9 @@ def test_capped_levels_end_at_pixels_and_frames() -> None:
     assert space_time_levels((128, 96), 230, defaults)[:2] == [(29, 8, 8), (58, 16, 16)]
     assert space_time_levels((128, 96), 230, defaults)[-1] == (229, 127, 95)
     assert space_time_levels((1, 3), 1, defaults) == [(1, 1, 2)]
+    # Without a regularisation the prior is all in the grid.
+    coarse = [(1, 8, 8), (2, 16, 16), (4, 32, 32), (8, 64, 64)]
+    assert space_time_levels((128, 128), 23, parameters("hash_inr")) == coarse
 
 
 def test_images_are_linear_between_frames_and_pixels_of_the_finest_level() -> None:
