@@ -19,7 +19,7 @@ class PolishParameters:
     )
     polish_iterations: int = parameter(8, "conjugate gradient iterations of a round", minimum=1, maximum=1000)
     polish_pull: float = parameter(
-        0.35, "pull of the polish towards the field's series, relative to the data's", minimum=0, maximum=1000
+        0.15, "pull of the polish towards the field's series, relative to the data's", minimum=0, maximum=1000
     )
     polish_tv: float = parameter(
         0.005,
@@ -28,5 +28,5 @@ class PolishParameters:
         maximum=10,
     )
     polish_spatial: float = parameter(
-        0.001, "weight of the polish's total variation in the plane, relative as grasp_weight", minimum=0, maximum=10
+        0.0008, "weight of the polish's total variation in the plane, relative as grasp_weight", minimum=0, maximum=10
     )
