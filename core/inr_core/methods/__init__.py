@@ -15,7 +15,7 @@ from inr_core.parameters.da_inr import DaInrParameters
 from inr_core.parameters.flow_inr import FLOW_INR_PRESETS, FlowInrParameters
 from inr_core.parameters.fmlp import FMLP_PRESETS, FmlpParameters
 from inr_core.parameters.grasp import GraspParameters
-from inr_core.parameters.inr import InrParameters
+from inr_core.parameters.inr import INR_PRESETS, InrParameters
 from inr_core.parameters.live import MeasurementParameters
 from inr_core.parameters.nik import NIK_PRESETS, NikParameters
 from inr_core.parameters.stinr import HASH_INR_PRESETS, STINR_PRESETS, HashInrParameters, StinrParameters
@@ -69,6 +69,7 @@ _METHODS = (
         InrParameters,
         "inr_core.methods.inr:InrMethod",
         continuous=True,
+        presets=INR_PRESETS,
     ),
     Method(
         "grasp",

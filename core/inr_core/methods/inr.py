@@ -13,21 +13,27 @@ from torch import Tensor
 from inr_core.errors import DataError
 from inr_core.methods.grasp import GraspMethod
 from inr_core.methods.live import RefinedSeries, SeriesQuery
+from inr_core.methods.td_dip import TdDipMethod
 from inr_core.operators.resample import zero_fill
 from inr_core.parameters.inr import InrParameters
+from inr_core.parameters.td_dip import TdDipParameters
 from inr_core.solvers.control import Control
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.inr_trainer import InrTrainer
 from inr_core.solvers.polish import polish
+from inr_core.solvers.slice_data import SliceData
 
 _DRAFT_PART = 0.1  # of the refinement's time that GRASP takes, for the progress that is told
 _POLISH_PART = 0.35  # and the polish that follows the field
+_COMPANION_PART = 0.8  # of what follows the field, where there is one
+_ENOUGH_COMPANION = 0.4  # of its passes
 _ENOUGH_PASSES = 20  # over all frames; a field that was trained less is not better than the draft
 _NOT_FINER = (
     "a refinement that ended before its field was trained",
     "the field, for images between the pixels or frames",
     "the images sent are those of the measured ones; give it more recon.refine_seconds",
 )
+_NO_COMPANION_REMARK = "the convolutional prior had no time: the field is by itself"
 _DRAFT_REMARK = "the field had no time to become better than its draft: the refined series is GRASP's"
 
 
@@ -119,21 +125,38 @@ class InrMethod(GraspMethod):
             failure = None if self.query == SeriesQuery() else DataError(*_NOT_FINER)
             return replace(draft, steps=draft.steps + steps, remark=_DRAFT_REMARK, failure=failure)
         control = Control(limit_s, stopped, lambda part: progress(1 - _POLISH_PART * (1 - part)), begin)
-        return RefinedSeries(self.history.first, self._series(self.trainer, control), steps, query=self.query)
+        images, remark = self._series(self.trainer, control)
+        return RefinedSeries(self.history.first, images, steps, remark, query=self.query)
 
-    def _series(self, trainer: InrTrainer, control: Control) -> Tensor:
-        """The field's images as the query wants them, with what the polish adds to them at the measured frames."""
+    def _companion(self, csm: Tensor, control: Control) -> Tensor | None:
+        """The series of a convolutional prior, whose errors are not the field's: their average is better than both.
+
+        None where it had no time to become worth it.
+        """
+        data = SliceData(self.shape, csm, self.history, ramp_exponent=self.parameters.ramp_exponent)
+        steps = round(self.parameters.companion_passes * len(data))
+        settings = TdDipParameters(training_steps=steps, seed=self.parameters.seed)
+        series = TdDipMethod(self.shape, settings, self.device).solve(data, control)
+        return series.images if series.failure is None and series.steps >= _ENOUGH_COMPANION * steps else None
+
+    def _series(self, trainer: InrTrainer, control: Control) -> tuple[Tensor, str]:
+        """The field's images as the query wants them, with what follows at the measured frames; and a remark on it."""
         measured = trainer.series(torch.arange(self.history.first, self.history.first + len(self.history)))
-        polished = measured
-        if self.calibration.csm is not None and self.parameters.polish_rounds > 0:
-            polished = polish(self.history, self.calibration.csm, measured, self.parameters, control)
+        csm, p, centre, remark = self.calibration.csm, self.parameters, measured, ""
+        if csm is None:
+            raise RuntimeError("a trained field has receive maps")
+        if p.companion_passes > 0:
+            companion = self._companion(csm, control.within(0.0, _COMPANION_PART))
+            centre = measured if companion is None else 0.5 * (measured + companion)
+            remark = _NO_COMPANION_REMARK if companion is None else ""
+            control = control.within(_COMPANION_PART, 1.0)
+        polished = polish(self.history, csm, centre, p, control) if p.polish_rounds > 0 else centre
         if self.query == SeriesQuery():
-            return polished
+            return polished, remark
         times, shape = self.query.times(len(self.history)), self.query.shape(self.shape)
         before = times.long().clamp_max(len(self.history) - 1)
         after = (before + 1).clamp_max(len(self.history) - 1)
         between = (times - before).to(measured.device)[:, None, None]
         change = zero_fill(polished - measured, shape)
-        return trainer.series(self.history.first + times, shape) + torch.lerp(
-            change[before], change[after], between + 0j
-        )
+        change = torch.lerp(change[before], change[after], between.to(change.dtype))
+        return trainer.series(self.history.first + times, shape) + change, remark

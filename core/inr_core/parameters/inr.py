@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from inr_core.parameters.declare import parameter
 from inr_core.parameters.grasp import GraspParameters
@@ -43,4 +45,15 @@ class InrParameters(PolishParameters, GraspParameters):
         1.0, "pull of the refinement towards GRASP's series, relative to the data's", minimum=0, maximum=1000
     )
     refine_passes: float = parameter(70.0, "times that the refinement visits each frame", minimum=0, maximum=1e5)
+    companion_passes: float = parameter(
+        0.0,
+        "times that a convolutional prior visits each frame, whose series is averaged with the field's; 0 for none",
+        minimum=0,
+        maximum=1e5,
+    )
     seed: int = parameter(0, "seed of the initial weights and of the training's draws", minimum=0, maximum=2**31 - 1)
+
+
+INR_PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {"best": MappingProxyType({"companion_passes": 150})}
+)

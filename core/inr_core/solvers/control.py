@@ -37,10 +37,7 @@ class Control:
         return min(done, 1.0)
 
     def within(self, start: float, end: float) -> Control:
-        """The control of a stage that takes progress from ``start`` to ``end``, and time until ``end`` of the limit."""
-        return Control(
-            self.limit_s * end if math.isfinite(self.limit_s) else self.limit_s,
-            self.stopped,
-            lambda part: self.progress(start + (end - start) * part),
-            self.begin,
-        )
+        """The control of a stage that begins now: progress from ``start`` to ``end``, time until ``end``."""
+        now = time.monotonic()
+        left = max(self.begin + end * self.limit_s - now, 0.0) if math.isfinite(self.limit_s) else math.inf
+        return Control(left, self.stopped, lambda part: self.progress(start + (end - start) * part), now)

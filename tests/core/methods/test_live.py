@@ -17,9 +17,12 @@ from inr_core.devices import cuda_problem
 from inr_core.errors import DataError
 from inr_core.methods import get_method, make_live
 from inr_core.methods.live import LiveMethod, RefinedSeries, SeriesQuery
+from inr_core.methods.td_dip import TdDipMethod
 from inr_core.operators.nufft import Nufft
 from inr_core.phantoms import CoilArray, Ellipses, Grid, kspace
 from inr_core.solvers.calibration import Calibration
+from inr_core.solvers.control import Control
+from inr_core.solvers.slice_data import SliceData
 from inr_core.trajectory import radial_trajectory, spoke_angles
 from radial import RadialScan, cine_scan, error
 
@@ -302,6 +305,32 @@ def test_a_long_scan_is_as_good_as_a_short_one() -> None:
     assert refined is not None
     assert refined.first == 144
     assert error(refined.images, scan.truth) < 1.25 * found[0]
+
+
+def test_a_companion_joins_the_field_or_it_is_said_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = cine_scan(frames=4)
+    found = []
+    for passes, steps in ((0.0, 1.0), (2.0, 1.0), (2.0, 0.2)):
+        method = made(scan, refine_passes=20.0, companion_passes=passes)
+        live(scan, method, tune_steps=0)
+
+        def solve(self: TdDipMethod, data: SliceData, control: Control, part: float = steps) -> RefinedSeries:
+            assert len(data) == 4
+            assert self.parameters.training_steps == 8
+            return RefinedSeries(0, torch.zeros(4, *scan.shape, dtype=torch.complex64), round(8 * part))
+
+        monkeypatch.setattr(TdDipMethod, "solve", solve)
+        refined = method.refine()
+        assert refined is not None
+        found.append(refined)
+    alone, joined, late = found
+    assert [series.remark for series in found] == [
+        "",
+        "",
+        "the convolutional prior had no time: the field is by itself",
+    ]
+    torch.testing.assert_close(late.images, alone.images)
+    assert 0.2 < float(joined.images.norm() / alone.images.norm()) < 0.95
 
 
 # -- between the frames and pixels --------------------------------------------------------------------------------

@@ -83,11 +83,13 @@ def test_it_ends_when_told_to_and_when_time_is_over() -> None:
 
 def test_stages_share_progress_and_time() -> None:
     told: list[float] = []
-    whole = Control(limit_s=100.0, progress=told.append)
+    whole = Control(limit_s=100.0, progress=told.append, begin=time.monotonic() - 50.0)
     stage = whole.within(0.2, 0.6)
     stage.progress(0.5)
     assert told == [pytest.approx(0.4)]
-    assert (stage.limit_s, stage.begin) == (60.0, whole.begin)
+    assert stage.limit_s == pytest.approx(10.0, abs=1.0)
+    assert stage.part(0, 10) < 0.1  # its schedule begins with it
+    assert whole.within(0.0, 0.3).limit_s == 0.0
     assert math.isinf(Control().within(0.0, 0.5).limit_s)
 
 
