@@ -75,8 +75,6 @@ def test_the_heart_is_upright(simulated: Simulated, tmp_path: Path) -> None:
 
 
 def test_an_offline_reconstruction_writes_one_series(simulated: Simulated, tmp_path: Path) -> None:
-    report = replayed(
-        Replay(settings=offline_settings("nufft", None, {})), simulated.scan, tmp_path / "out.h5"
-    )
+    report = replayed(Replay(settings=offline_settings("nufft", None, {})), simulated.scan, tmp_path / "out.h5")
     assert report["scan"]["live_frames"] == FRAMES
     assert len(read_series(tmp_path / "out.h5", 1)[0]) == FRAMES
