@@ -21,8 +21,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/flow.py
 	$(BIN)/python benchmarks/memory.py
 
+# One thread a program: a row's seconds do not depend on how its threads get on with one another.
 table: $(STAMP)
-	$(BIN)/python benchmarks/table.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/table.py
 
 # torch first and pinned: what asks for it later finds it there and brings no CUDA.
 $(STAMP): pyproject.toml constraints.txt

@@ -2,13 +2,14 @@
 
     python benchmarks/table.py [--methods nufft,grasp] [--no-bart] [--time-limit SECONDS] [--no-resume]
 
-Writes results/table.{json,md,csv} and docs/images/table_{21,13,5}.png. Scans and images stay in build/table; a second
-run takes from there what the same version has measured already.
+Writes results/table.{json,md,csv} and docs/images/table_{21,13,5}.png, and puts the table into README.md. Scans and
+images stay in build/table; a second run takes from there what the same version has measured already.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from inr_gadgets.bench.peers import GRASP_WEIGHTS
 from inr_gadgets.bench.publish import publish
 from inr_gadgets.bench.rows import MethodSpec, save_rows
 from inr_gadgets.bench.runs import Bench
-from inr_gadgets.bench.table import markdown
+from inr_gadgets.bench.table import markdown, pivot
 from scans import make_scan
 
 _ROOT = Path(__file__).resolve().parents[1]
+_BEGIN, _END = "<!-- make table -->", "<!-- end of the table -->"
 _BUILD, _IMAGES = _ROOT / "build" / "table", _ROOT / "docs" / "images"
 
 
@@ -51,6 +53,7 @@ def main() -> None:
     figures = {case.name: _IMAGES / f"table_{spokes}.png" for case, spokes in zip(cases, scans, strict=True)}
     about = f"{named[0].upper()}{named[1:]}. {_where(described)}"
     written = publish(measured, rows, table=RESULTS / "table", figures=figures, title="Methods x scans", about=about)
+    _into_readme(pivot(rows), about)
     print("\n".join(map(str, [RESULTS / "table.json", *written])))
     sys.exit(any(row.error for row in rows))
 
@@ -66,13 +69,22 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _into_readme(table: str, about: str) -> None:
+    """Replace what stands between the two marks."""
+    readme = _ROOT / "README.md"
+    before, begin, rest = readme.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        sys.exit(f"{readme} has no marks {_BEGIN} and {_END}: the table is not in it")
+    readme.write_text(f"{before}{begin}\n{about}\n\n{table}\n{end}{after}")
+
+
 def _where(described: dict[str, Any]) -> str:
     device = described["cuda"] or "no GPU"
     versions = described["versions"]
-    return (
-        f"{described['date']}, {described['processor']}, {described['cores']} cores, {device}, "
-        f"inr-recon {versions['inr-recon']}, torch {versions['torch']}."
-    )
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    machine = f"{described['processor']}, {described['cores']} cores, threads of a program: {threads}, {device}"
+    return f"{described['date']}, {machine}, inr-recon {versions['inr-recon']}, torch {versions['torch']}."
 
 
 if __name__ == "__main__":
