@@ -23,8 +23,8 @@ class NikParameters(OfflineParameters):
     )
     features: int = parameter(256, "Gaussian features of a point of k-space and time, even", minimum=2, maximum=8192)
     space_frequency: float = parameter(
-        8.0,
-        "standard deviation of the features' frequencies along kx and ky, from -1 to 1: a 16th of the matrix",
+        4.0,
+        "standard deviation of the features' frequencies along kx and ky, from -1 to 1: a 32nd of the matrix",
         unit="cycles",
         minimum=1e-3,
         maximum=1e3,
@@ -36,7 +36,7 @@ class NikParameters(OfflineParameters):
         minimum=1e-3,
         maximum=1e3,
     )
-    hidden: int = parameter(256, "width of the sine layers", minimum=1, maximum=4096)
+    hidden: int = parameter(192, "width of the sine layers", minimum=1, maximum=4096)
     layers: int = parameter(3, "sine layers", minimum=1, maximum=32)
     omega: float = parameter(30.0, "frequency of the sines", minimum=1e-3, maximum=1e3)
     epsilon: float = parameter(
@@ -46,8 +46,8 @@ class NikParameters(OfflineParameters):
         maximum=1,
     )
     batch: int = parameter(512, "samples of a training step", minimum=1, maximum=10**7)
-    passes: float = parameter(50.0, "times that the training visits each sample, at most", minimum=0, maximum=1e6)
-    learning_rate: float = parameter(5e-4, "Adam's learning rate at the start", minimum=1e-7, maximum=1)
+    passes: float = parameter(100.0, "times that the training visits each sample, at most", minimum=0, maximum=1e6)
+    learning_rate: float = parameter(1e-4, "Adam's learning rate at the start", minimum=1e-7, maximum=1)
     last_rate: float = parameter(
         0.01, "the same at the end, of a cosine, relative to the start; 1 for a constant rate", minimum=0, maximum=1
     )
@@ -58,10 +58,13 @@ class NikParameters(OfflineParameters):
         1.0, "standard deviation of that Gaussian in k-space, which reaches from -1 to 1", minimum=1e-3, maximum=1e3
     )
     held_out: float = parameter(
-        0.0, "part of all spokes that is held out to tell when to stop; 0 for none", minimum=0, maximum=0.5
+        0.05, "part of all spokes that is held out to tell when to stop; 0 for none", minimum=0, maximum=0.5
     )
     patience: int = parameter(
-        20, "passes without a smaller error of the held-out spokes after which training stops", minimum=1, maximum=10000
+        100,
+        "passes without a smaller error of the held-out spokes after which training stops",
+        minimum=1,
+        maximum=10000,
     )
 
 
@@ -80,6 +83,7 @@ NIK_PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
                 "passes": 1000.0,
                 "learning_rate": 3e-5,
                 "last_rate": 1.0,
+                "held_out": 0.0,
             }
         )
     }

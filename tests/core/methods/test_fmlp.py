@@ -22,7 +22,17 @@ from inr_core.solvers.data_terms import l2
 from radial import RadialScan, cine_scan, error
 
 CPU = torch.device("cpu")
-SMALL = {"hidden": 32, "layers": 2, "space_features": 64, "time_features": 16, "space_frequency": 4.0, "passes": 2.0}
+SMALL = {
+    "hidden": 32,
+    "layers": 2,
+    "space_features": 64,
+    "time_features": 16,
+    "space_frequency": 4.0,
+    "time_frequency": 0.04,
+    "learning_rate": 1e-3,
+    "window": 1,
+    "passes": 2.0,
+}
 
 
 def refined(

@@ -20,7 +20,18 @@ from inr_core.parameters.nik import NikParameters
 from radial import RadialScan, cine_scan, error
 
 CPU = torch.device("cpu")
-SMALL = {"features": 64, "hidden": 32, "layers": 2, "space_frequency": 1.0, "batch": 512, "passes": 2.0}
+SMALL = {
+    "features": 64,
+    "hidden": 32,
+    "layers": 2,
+    "space_frequency": 1.0,
+    "time_frequency": 0.05,
+    "epsilon": 0.1,
+    "batch": 512,
+    "learning_rate": 5e-4,
+    "passes": 2.0,
+    "held_out": 0.0,
+}
 
 
 def refined(scan: RadialScan, device: torch.device = CPU, **values: Any) -> RefinedSeries:
