@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inr_core.errors import ParameterError
@@ -26,8 +25,6 @@ class Mlp(nn.Module):
         Of the hidden layers.
     bias
         Whether layers have biases, zero at first.
-    layer_norm
-        Normalise each hidden layer to zero mean and unit variance before its ReLU, without parameters.
     seed
         Of the weights.
 
@@ -45,11 +42,9 @@ class Mlp(nn.Module):
         n_hidden: int,
         *,
         bias: bool = True,
-        layer_norm: bool = False,
         seed: int,
     ) -> None:
         super().__init__()
-        self.layer_norm = layer_norm
         self.layers = _linear_layers(n_in, n_out, width, n_hidden, bias)
         generator = torch.Generator().manual_seed(seed)
         for layer in self.layers:
@@ -67,8 +62,7 @@ class Mlp(nn.Module):
 
     def _decode(self, h: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            h = layer(h)
-            h = F.relu_(F.layer_norm(h, h.shape[-1:]) if self.layer_norm else h)
+            h = layer(h).relu_()
         out: Tensor = self.layers[-1](h)
         return out
 
