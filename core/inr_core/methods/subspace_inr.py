@@ -17,8 +17,9 @@ from inr_core.parameters.subspace_inr import SubspaceInrParameters
 from inr_core.solvers.conjugate_gradient import conjugate_gradient
 from inr_core.solvers.control import Control
 from inr_core.solvers.data_terms import ToeplitzL2
+from inr_core.solvers.draft import grasp_draft
 from inr_core.solvers.slice_data import SliceData
-from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
+from inr_core.solvers.temporal_tv_cg import GraspObjective
 from inr_core.solvers.training import Training, cosine, random_window, train
 
 _DRAFTED, _FITTED = 0.15, 0.4  # parts of the time: the draft is made, and it is learnt
@@ -64,18 +65,10 @@ class SubspaceInrMethod(OfflineMethod):
         A single frame has no variation along time: its draft is CG-SENSE.
         """
         p = self.parameters
-        objective = GraspObjective(data.frames, data.csm, p.grasp_weight, p.grasp_tikhonov)
-        if len(data) == 1:
-            return conjugate_gradient(objective.gram, objective.right, iterations=p.grasp_iterations) / data.scale
-        average = objective.right.mean(0, keepdim=True) / objective.strength
-        images = average.expand_as(objective.right).contiguous()
-        for done, better in enumerate(minimise(objective, images, p.grasp_iterations), 1):
-            images = better
-            part = control.part(done, p.grasp_iterations)
-            control.progress(part)
-            if part == 1 or control.stopped():
-                break
-        return images / data.scale
+        if len(data) > 1:
+            return grasp_draft(data, p.grasp_iterations, control, p)
+        objective = GraspObjective(data.frames, data.csm, 0.0, p.grasp_tikhonov)
+        return conjugate_gradient(objective.gram, objective.right, iterations=p.grasp_iterations) / data.scale
 
     def _fit(self, field: SubspaceField, images: Tensor, control: Control) -> Training:
         """Learn the images of the draft: the curves being orthogonal, as good as the series."""

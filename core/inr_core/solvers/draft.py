@@ -6,26 +6,34 @@ import torch
 from torch import Tensor
 
 from inr_core.parameters.grasp import GraspParameters
-from inr_core.solvers.conjugate_gradient import conjugate_gradient
 from inr_core.solvers.control import Control
 from inr_core.solvers.slice_data import SliceData
 from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
 
 
 @torch.no_grad()
-def grasp_draft(data: SliceData, iterations: int, control: Control) -> Tensor:
-    """GRASP with its default weights from the time average, as far as its time allows.
+def grasp_draft(
+    data: SliceData, iterations: int, control: Control, parameters: GraspParameters | None = None
+) -> Tensor:
+    """GRASP from the time average, as far as its time allows; one iteration at least.
 
-    A single frame has no variation along time: its draft is CG-SENSE.
+    Parameters
+    ----------
+    data
+        At least two frames.
+    iterations
+        At most.
+    control
+        Time, stop and progress.
+    parameters
+        Weights; the defaults if None.
 
     Returns
     -------
     (frames, ny, nx), in units of ``data.scale``
     """
-    grasp = GraspParameters()
+    grasp = parameters or GraspParameters()
     objective = GraspObjective(data.frames, data.csm, grasp.grasp_weight, grasp.grasp_tikhonov)
-    if len(data) == 1:
-        return conjugate_gradient(objective.gram, objective.right, iterations=iterations) / data.scale
     images = (data.right.mean(0, keepdim=True) / data.strength).expand_as(data.right).contiguous()
     for number, better in enumerate(minimise(objective, images, iterations), start=1):
         images = better
