@@ -95,4 +95,5 @@ def test_describe_tells_everything() -> None:
         "minimum": 0,
         "maximum": None,
         "choices": None,
+        "path": False,
     }

@@ -19,7 +19,6 @@ from inr_core.solvers.control import Control
 from inr_core.solvers.data_terms import ToeplitzL2
 from inr_core.solvers.draft import grasp_draft
 from inr_core.solvers.slice_data import SliceData
-from inr_core.solvers.temporal_tv_cg import GraspObjective
 from inr_core.solvers.training import Training, cosine, random_window, train
 
 _DRAFTED, _FITTED = 0.15, 0.4  # parts of the time: the draft is made, and it is learnt
@@ -46,7 +45,7 @@ class SubspaceInrMethod(OfflineMethod):
     def solve(self, data: SliceData, control: Control) -> RefinedSeries:
         """Draft, regression, training, and what was asked of the field."""
         p = self.parameters
-        draft = self._draft(data, control.within(0.0, _DRAFTED))
+        draft = grasp_draft(data, p.grasp_iterations, control.within(0.0, _DRAFTED), p)
         curves, images = principal_curves(draft, p.rank)
         field = SubspaceField(
             data.shape, curves, features=p.features, hidden=p.hidden, layers=p.layers, seed=p.seed
@@ -57,18 +56,6 @@ class SubspaceInrMethod(OfflineMethod):
             training = Training(training.steps + on_data.steps, on_data.failure)
         series = self._render(field, data) * data.scale
         return RefinedSeries(data.frames.first, series, training.steps, query=self.query, failure=training.failure)
-
-    @torch.no_grad()
-    def _draft(self, data: SliceData, control: Control) -> Tensor:
-        """(frames, ny, nx): GRASP in units of the scale, as far as its time allows; one iteration at least.
-
-        A single frame has no variation along time: its draft is CG-SENSE.
-        """
-        p = self.parameters
-        if len(data) > 1:
-            return grasp_draft(data, p.grasp_iterations, control, p)
-        objective = GraspObjective(data.frames, data.csm, 0.0, p.grasp_tikhonov)
-        return conjugate_gradient(objective.gram, objective.right, iterations=p.grasp_iterations) / data.scale
 
     def _fit(self, field: SubspaceField, images: Tensor, control: Control) -> Training:
         """Learn the images of the draft: the curves being orthogonal, as good as the series."""

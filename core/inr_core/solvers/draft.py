@@ -20,7 +20,7 @@ def grasp_draft(
     Parameters
     ----------
     data
-        At least two frames.
+        Of a single frame, which has no variation along time, it is CG-SENSE.
     iterations
         At most.
     control

@@ -72,7 +72,7 @@ def flow_residual(images: Tensor, flow: Tensor) -> Tensor:
 def flow_residual_adjoint(residual: Tensor, flow: Tensor) -> Tensor:
     """The adjoint of :func:`flow_residual` in the images: (frames - 1, ny, nx) -> (frames, ny, nx)."""
     mean = 0.5 * (difference_adjoint(flow[:, 0] * residual, -1) + difference_adjoint(flow[:, 1] * residual, -2))
-    images = torch.zeros_like(residual[:1]).repeat(len(residual) + 1, 1, 1)
+    images = residual.new_zeros(len(residual) + 1, *residual.shape[1:])
     images[1:] += mean + residual
     images[:-1] += mean - residual
     return images

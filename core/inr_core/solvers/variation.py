@@ -48,7 +48,7 @@ class TemporalVariation(Variation):
         steps = differences[0]
         if self._flow is not None:
             return flow_residual_adjoint(steps, self._flow)
-        zero = torch.zeros_like(steps[:1])
+        zero = steps.new_zeros(1, *steps.shape[1:])
         return -torch.diff(steps, dim=0, prepend=zero, append=zero)
 
 

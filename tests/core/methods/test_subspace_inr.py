@@ -16,6 +16,7 @@ from inr_core.methods.live import RefinedSeries, SeriesQuery
 from inr_core.methods.subspace_inr import SubspaceInrMethod, principal_curves
 from inr_core.parameters.subspace_inr import SubspaceInrParameters
 from inr_core.solvers.control import Control
+from inr_core.solvers.draft import grasp_draft
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.slice_data import SliceData
 from radial import RadialScan, cine_scan, error
@@ -100,8 +101,8 @@ def test_learning_the_draft_needs_no_data_and_leaves_the_curves() -> None:
     """With all frames' curves, and none of the training, the series comes near the draft."""
     scan = part()
     few, many = (refined(scan, rank=6, fit_steps=n, passes=0.0) for n in (10, 200))
-    data = gathered(scan)
-    draft = SubspaceInrMethod(scan.shape, SubspaceInrParameters(**QUICK), CPU)._draft(data, Control())
+    settings = SubspaceInrParameters(**QUICK)
+    draft = grasp_draft(gathered(scan), settings.grasp_iterations, Control(), settings)
     assert error(many.images, draft) < 0.25 * error(few.images, draft)
     assert (few.steps, many.steps) == (10, 200)
 
