@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from inr_core.methods import Method
 from inr_core.parameters import describe
 from inr_gadgets.chain import GADGETS, gadget_class
 
@@ -45,8 +46,21 @@ def method_sections() -> list[Section]:
     from inr_core.methods import list_methods
 
     return [
-        Section(f"method {method.name}", method.summary, rows(method.parameter_type, "")) for method in list_methods()
+        Section(f"method {method.name}", _about(method), rows(method.parameter_type, "")) for method in list_methods()
     ]
+
+
+def _about(method: Method) -> str:
+    """What a method is, what it can do, and its presets, in a line."""
+    able = [
+        "in the stream" if method.streams else "offline only",
+        *(["between pixels and frames"] if method.continuous else []),
+    ]
+    presets = [
+        f"preset {name}: " + ", ".join(f"{key}={shown(value)}" for key, value in values.items())
+        for name, values in method.presets.items()
+    ]
+    return "; ".join([f"{method.summary} ({', '.join(able)})", *presets])
 
 
 def rows(cls: Any, prefix: str) -> list[tuple[str, str, str, str, str]]:

@@ -44,6 +44,13 @@ def program(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_methods_tell_what_they_can_do_and_their_presets() -> None:
+    said = " ".join(run(app, ["methods", "td_dip"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output.split())
+    assert "(offline only); preset paper: channels=128, data_term=ramp_backward" in said
+    said = " ".join(run(app, ["methods", "inr"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output.split())
+    assert "(in the stream, between pixels and frames); preset best: companion_passes=150" in said
+
+
 @pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in COMMANDS)])
 def test_help_has_an_example(words: list[str]) -> None:
     result = run(app, words, env={"COLUMNS": "200", "NO_COLOR": "1"})
