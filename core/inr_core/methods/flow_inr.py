@@ -14,9 +14,10 @@ from inr_core.parameters.flow_inr import FlowInrParameters
 from inr_core.solvers.control import Control
 from inr_core.solvers.data_terms import ToeplitzL2
 from inr_core.solvers.draft import grasp_draft
-from inr_core.solvers.optical_flow import flow_penalty, flow_variation, from_the_first_frame
+from inr_core.solvers.optical_flow import flow_penalty, from_the_first_frame
 from inr_core.solvers.slice_data import SliceData
 from inr_core.solvers.training import Training, cosine, random_window, train
+from inr_core.solvers.variation import flow_variation
 
 _DRAFT_PART = 0.15  # of the time
 _ENOUGH_PASSES = 20  # over all frames; fields that were trained less are not better than the draft

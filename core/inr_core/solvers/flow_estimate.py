@@ -8,7 +8,7 @@ from torch import Tensor
 
 from inr_core.errors import DataError
 from inr_core.solvers.conjugate_gradient import conjugate_gradient
-from inr_core.solvers.optical_flow import difference
+from inr_core.solvers.optical_flow import difference, warped
 from inr_core.solvers.variation import SpatialVariation
 
 _SMALLEST = 12  # pixels of the coarsest level: motions of a few pixels are then of a fraction of one
@@ -63,7 +63,7 @@ def estimate_flow(images: Tensor, smoothness: float = 0.03) -> Tensor:
 
 def _step(size: Tensor, flow: Tensor, smoothness: float) -> Tensor:
     """The change of the flow that the linearised objective asks for, (steps, 2, ny, nx)."""
-    before, after = _warped(size[:-1], -0.5 * flow), _warped(size[1:], 0.5 * flow)
+    before, after = warped(size[:-1, None], -0.5 * flow)[:, 0], warped(size[1:, None], 0.5 * flow)[:, 0]
     mean = 0.5 * (before + after)
     along = torch.stack([difference(mean, -1), difference(mean, -2)], 1)
     left = after - before
@@ -80,16 +80,6 @@ def _step(size: Tensor, flow: Tensor, smoothness: float) -> Tensor:
     scale = (data[:, None] * along**2 + 4 * stiffness).rsqrt()
     right = scale * (-data[:, None] * left[:, None] * along - smooth(flow))
     return scale * conjugate_gradient(lambda z: scale * operator(scale * z), right, iterations=_ITERATIONS)
-
-
-def _warped(size: Tensor, flow: Tensor) -> Tensor:
-    """(n, ny, nx) at the points r + flow(r), linearly interpolated; beyond the edge the image goes on as it is."""
-    ny, nx = size.shape[-2:]
-    x, y = (torch.arange(n, device=size.device, dtype=size.dtype) for n in (nx, ny))
-    # grid_sample counts from -1 to 1, here from the first pixel's centre to the last one's.
-    at_x, at_y = 2 * (x + flow[:, 0]) / max(nx - 1, 1) - 1, 2 * (y[:, None] + flow[:, 1]) / max(ny - 1, 1) - 1
-    at = torch.stack([at_x, at_y], -1)
-    return F.grid_sample(size[:, None], at, padding_mode="border", align_corners=True)[:, 0]
 
 
 def _resized(flow: Tensor, shape: tuple[int, ...]) -> Tensor:

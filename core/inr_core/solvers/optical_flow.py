@@ -108,18 +108,6 @@ class _Penalty(torch.autograd.Function):
         return of_images, of_flow, None
 
 
-def flow_variation(flow: Tensor, smooth: float = 0.1) -> Tensor:
-    """sum_t,r sqrt(|d_x (u, v)|^2 + |d_y (u, v)|^2 + smooth^2): total variation of (steps, 2, ny, nx) in space.
-
-    Differences are those to the next pixel; beyond the last one the flow goes on as it is. ``smooth``, in pixels per
-    frame and pixel, rounds the corner at zero: what varies less is smoothed, as tissue deforms, and only what
-    varies more may be an edge, as between tissues that slide along one another.
-    """
-    along_x = F.pad(flow[..., 1:] - flow[..., :-1], (0, 1))
-    along_y = F.pad(flow[..., 1:, :] - flow[..., :-1, :], (0, 0, 0, 1))
-    return ((along_x**2 + along_y**2).sum(1) + smooth**2).sqrt().sum()
-
-
 def from_the_first_frame(flow: Tensor) -> Tensor:
     """Displacements of what lies at a pixel in the first of two frames, from the flow half-way between them.
 
@@ -133,15 +121,27 @@ def from_the_first_frame(flow: Tensor) -> Tensor:
     -------
     (steps, 2, ny, nx)
     """
-    ny, nx = flow.shape[-2:]
-    y, x = (torch.arange(n, device=flow.device, dtype=flow.dtype) for n in (ny, nx))
     displacement = flow
     for _ in range(_ROUNDS):
-        at_x, at_y = x + 0.5 * displacement[:, 0], y[:, None] + 0.5 * displacement[:, 1]
-        # grid_sample counts from -1 to 1, here from the first pixel's centre to the last one's.
-        at = torch.stack([2 * at_x / max(nx - 1, 1) - 1, 2 * at_y / max(ny - 1, 1) - 1], -1)
-        displacement = F.grid_sample(flow, at, padding_mode="border", align_corners=True)
+        displacement = warped(flow, 0.5 * displacement)
     return displacement
+
+
+def warped(values: Tensor, displacement: Tensor) -> Tensor:
+    """Values at the points r + displacement(r), linearly interpolated; beyond the edge they go on as they are.
+
+    Parameters
+    ----------
+    values : (n, channels, ny, nx) real
+    displacement : (n, 2, ny, nx)
+        Along x and y, in pixels.
+    """
+    ny, nx = values.shape[-2:]
+    y, x = (torch.arange(n, device=values.device, dtype=values.dtype) for n in (ny, nx))
+    at_x, at_y = x + displacement[:, 0], y[:, None] + displacement[:, 1]
+    # grid_sample counts from -1 to 1, here from the first pixel's centre to the last one's.
+    at = torch.stack([2 * at_x / max(nx - 1, 1) - 1, 2 * at_y / max(ny - 1, 1) - 1], -1)
+    return F.grid_sample(values, at, padding_mode="border", align_corners=True)
 
 
 def _residual(images: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -73,3 +73,15 @@ class SpatialVariation(Variation):
         out[..., 1:, :] += along_y
         out[..., :-1, :] -= along_y
         return out
+
+
+def flow_variation(flow: Tensor, smooth: float = 0.1) -> Tensor:
+    """sum_t,r sqrt(|d_x (u, v)|^2 + |d_y (u, v)|^2 + smooth^2): total variation of (steps, 2, ny, nx) in space.
+
+    Differences are those to the next pixel; beyond the last one the flow goes on as it is. ``smooth``, in pixels per
+    frame and pixel, rounds the corner at zero: what varies less is smoothed, as tissue deforms, and only what
+    varies more may be an edge, as between tissues that slide along one another.
+    """
+    along_x, along_y = SpatialVariation().forward(flow)
+    total: Tensor = ((along_x**2 + along_y**2).sum(1) + smooth**2).sqrt().sum()
+    return total

@@ -13,9 +13,9 @@ from inr_core.solvers.optical_flow import (
     difference_adjoint,
     flow_penalty,
     flow_residual,
-    flow_variation,
     from_the_first_frame,
 )
+from inr_core.solvers.variation import flow_variation
 
 NY, NX = 7, 10
 
