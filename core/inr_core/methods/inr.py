@@ -115,9 +115,11 @@ class InrMethod(GraspMethod):
                 self.history,
                 self.calibration.csm,
                 draft.images if self.parameters.draft_weight > 0 else None,
-                limit_s=(1 - _POLISH_PART) * rest_s,
-                stopped=stopped,
-                progress=lambda part: progress(_DRAFT_PART + (1 - _POLISH_PART - _DRAFT_PART) * part),
+                Control(
+                    (1 - _POLISH_PART) * rest_s,
+                    stopped,
+                    lambda part: progress(_DRAFT_PART + (1 - _POLISH_PART - _DRAFT_PART) * part),
+                ),
             )
             self.steps += steps
         passes = steps * min(self.parameters.window, len(self.history)) / len(self.history)

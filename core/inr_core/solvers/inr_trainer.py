@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,7 +13,9 @@ from inr_core.fields.weights import Adam
 from inr_core.losses import temporal_tv_gradient
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.inr import InrParameters
+from inr_core.solvers.control import Control
 from inr_core.solvers.frames import FrameHistory
+from inr_core.solvers.training import cosine
 
 _TV_ACCELERATION, _TV_POWER = 10.0, 0.75  # temporal_tv is for this acceleration; how it grows with it
 _CHUNK = 6  # frames rendered at once: what the caches hold
@@ -88,10 +88,7 @@ class InrTrainer:
         history: FrameHistory,
         csm: Tensor,
         draft: Tensor | None = None,
-        *,
-        limit_s: float = math.inf,
-        stopped: Callable[[], bool] = lambda: False,
-        progress: Callable[[float], None] = lambda part: None,
+        control: Control | None = None,
     ) -> int:
         """Train on all frames that are kept, the learning rate falling along a cosine.
 
@@ -101,12 +98,8 @@ class InrTrainer:
             Frames and the scan's final receive maps.
         draft : (frames, ny, nx)
             A series of all these frames that the images are pulled towards by ``draft_weight``; None for no pull.
-        limit_s
-            Seconds; the schedule is shortened to fit. inf: exactly ``refine_passes``.
-        stopped
-            Asked before each step; True ends the refinement at once.
-        progress
-            Told the finished part, 0 to 1, after each step.
+        control
+            Time, stop and progress; none if None. A time limit shortens the schedule.
 
         Returns
         -------
@@ -116,19 +109,17 @@ class InrTrainer:
         total = (
             max(1, round(self.parameters.refine_passes * len(history) / length)) if self.parameters.refine_passes else 0
         )
-        begin, steps, part = time.monotonic(), 0, 0.0
-        while part < 1.0 and total and not stopped():
-            rate = self.parameters.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
+        control, rate = control or Control(), cosine()
+        steps, part = 0, 0.0
+        while part < 1.0 and total and not control.stopped():
             # Windows may overhang both ends, so that the first and last frames are drawn as often as the others.
             start = self._draw(history.first - length + 1, history.first + len(history) - 1)
             start = max(history.first, min(history.first + len(history) - length, start))
             target = None if draft is None else draft[start - history.first :][:length] / self.scale
-            self._step(history, csm, start, length, rate, target)
+            self._step(history, csm, start, length, self.parameters.learning_rate * rate(part), target)
             steps += 1
-            part = steps / total
-            if math.isfinite(limit_s):
-                part = max(part, (time.monotonic() - begin) / limit_s) if limit_s > 0 else 1.0
-            progress(min(part, 1.0))
+            part = control.part(steps, total)
+            control.progress(part)
         return steps
 
     def series(self, times: Tensor, shape: tuple[int, int] | None = None) -> Tensor:

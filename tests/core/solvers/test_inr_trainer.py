@@ -11,6 +11,7 @@ from torch import Tensor
 from inr_core.errors import DataError
 from inr_core.losses import temporal_tv
 from inr_core.parameters.inr import InrParameters
+from inr_core.solvers.control import Control
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.inr_trainer import InrTrainer
 from radial import RadialScan, cine_scan, error
@@ -107,7 +108,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_other_ones() -> None:
 def test_every_frame_is_visited_as_often_as_asked() -> None:
     history, parts = measured(), list[float]()
     made = trainer(history, refine_passes=10.0, window=6)
-    steps = made.refine(history, scan().maps, progress=parts.append)
+    steps = made.refine(history, scan().maps, control=Control(progress=parts.append))
     assert steps == 10 * FRAMES // 6 == len(parts)
     assert parts == sorted(parts)
     assert parts[-1] == 1.0
@@ -129,13 +130,14 @@ def test_it_stops_when_it_is_told() -> None:
         asked.append(1)
         return len(asked) > 4
 
-    assert trainer(history, refine_passes=1e5).refine(history, scan().maps, stopped=stopped) == 4
+    assert trainer(history, refine_passes=1e5).refine(history, scan().maps, control=Control(stopped=stopped)) == 4
 
 
 @pytest.mark.parametrize("limit_s", [0.0, 1e-9])
 def test_the_time_limit_ends_it(limit_s: float) -> None:
     history, parts = measured(), list[float]()
-    steps = trainer(history, refine_passes=1e5).refine(history, scan().maps, limit_s=limit_s, progress=parts.append)
+    control = Control(limit_s, progress=parts.append)
+    steps = trainer(history, refine_passes=1e5).refine(history, scan().maps, control=control)
     assert steps == 1
     assert parts == [1.0]
 
