@@ -26,8 +26,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inr_core.errors import DataError, ParameterError
-from inr_core.methods import get_method, get_preset, list_methods, make_live
+from inr_core.errors import DataError
+from inr_core.methods import check_continuous, get_method, get_preset, make_live
 from inr_core.methods.live import SeriesQuery
 from inr_core.parameters import parse
 from inr_core.parameters.live import MeasurementParameters
@@ -79,9 +79,8 @@ def reconstruct(
         For frames that do not fit together, or a computation that failed.
     """
     found, query = get_method(method), SeriesQuery(matrix_scale, frame_scale)
-    if query != SeriesQuery() and not found.continuous:
-        continuous = ", ".join(m.name for m in list_methods() if m.continuous)
-        raise ParameterError(f"images between the pixels or frames of method {method}", f"one of {continuous}")
+    if query != SeriesQuery():
+        check_continuous(found)
     if not kspace or len(kspace) != len(traj):
         raise DataError(f"{len(kspace)} frames of samples, {len(traj)} trajectories", "as many, and at least one")
     settings = parse(found.parameter_type, {**get_preset(found, preset), **parameters}, f"method {method}")

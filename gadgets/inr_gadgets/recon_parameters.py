@@ -8,7 +8,7 @@ from functools import cache
 
 from inr_core.devices import DEVICES
 from inr_core.errors import ParameterError
-from inr_core.methods import METHOD_NAMES, get_method, get_preset, list_methods
+from inr_core.methods import METHOD_NAMES, check_continuous, get_method, get_preset, list_methods
 from inr_core.parameters import DataclassInstance, parameter, parse, plain_name
 from inr_core.parameters.live import MeasurementParameters
 
@@ -104,12 +104,8 @@ def read_parameters(values: Mapping[str, object]) -> ReconParameters:
             "a refined series, whose images they are for",
             f"set {OWNER}.refine to true or the scales to 1",
         )
-    if chosen.between and not method.continuous:
-        raise ParameterError(
-            f"images between the pixels or frames of method {method.name}",
-            f"one of {', '.join(m.name for m in list_methods() if m.continuous) or 'none'}",
-            "set recon.matrix_scale and recon.frame_scale to 1",
-        )
+    if chosen.between:
+        check_continuous(method, "set recon.matrix_scale and recon.frame_scale to 1")
     preset = {name: value for name, value in get_preset(method, chosen.preset).items() if not _named(name, values)}
     return parse(kind, {**preset, **values}, OWNER)
 

@@ -197,6 +197,19 @@ def get_preset(method: Method, name: str) -> Preset:
     return method.presets[name]
 
 
+def check_continuous(method: Method, advice: str = "") -> None:
+    """Refuse images between the pixels or frames of a method that has none.
+
+    Raises
+    ------
+    ParameterError
+        With the methods that have.
+    """
+    if not method.continuous:
+        able = ", ".join(m.name for m in _METHODS if m.continuous)
+        raise ParameterError(f"images between the pixels or frames of method {method.name}", f"one of {able}", advice)
+
+
 def make_live(name: str, shape: tuple[int, int], parameters: MeasurementParameters, device: torch.device) -> LiveMethod:
     """Make a method for a slice of (ny, nx) pixels.
 
