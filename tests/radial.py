@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from inr_core.methods import make_live
+from inr_core.methods.live import RefinedSeries, SeriesQuery
+from inr_core.parameters.live import MeasurementParameters
 from inr_core.phantoms import CinePhantom, CoilArray, Grid, kspace, noise, truth
+from inr_core.solvers.control import Control
 from inr_core.trajectory import radial_trajectory, spoke_angles
 
 
@@ -61,6 +66,34 @@ def cine_scan(
         torch.from_numpy(truth(phantom, grid, middle, array)),
         torch.from_numpy(maps).to(torch.complex64),
     )
+
+
+def refined_series(
+    name: str,
+    scan: RadialScan,
+    parameters: Any,
+    *,
+    query: SeriesQuery | None = None,
+    device: torch.device | str = "cpu",
+    control: Control | None = None,
+) -> RefinedSeries:
+    """The series of all frames of a scan by a method."""
+    method = make_live(name, scan.shape, parameters, torch.device(device))
+    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
+        method.add_frame(samples, traj)
+    method.query = query or SeriesQuery()
+    control = control or Control()
+    series = method.refine(control.limit_s, control.stopped, control.progress)
+    assert series is not None
+    return series
+
+
+@cache
+def gridded() -> Tensor:
+    """The frames of the scan with its defaults, by gridding alone."""
+    scan = cine_scan()
+    method = make_live("nufft", scan.shape, MeasurementParameters(), torch.device("cpu"))
+    return torch.stack([method.add_frame(k, t) for k, t in zip(scan.kspace, scan.traj, strict=True)])
 
 
 def error(images: Tensor, truth: Tensor) -> float:

@@ -25,7 +25,7 @@ from inr_core.solvers.control import Control
 from inr_core.solvers.data_terms import NufftTerm, l1
 from inr_core.solvers.slice_data import SliceData
 from oracles import explicit_dft
-from radial import RadialScan, cine_scan, error
+from radial import RadialScan, cine_scan, error, refined_series
 
 CPU = torch.device("cpu")
 
@@ -42,14 +42,7 @@ def refined(
     control: Control | None = None,
     **values: Any,
 ) -> RefinedSeries:
-    method = make_live("da_inr", scan.shape, parameters(**values), device)
-    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
-        method.add_frame(samples, traj)
-    method.query = query or SeriesQuery()
-    control = control or Control()
-    series = method.refine(control.limit_s, control.stopped, control.progress)
-    assert series is not None
-    return series
+    return refined_series("da_inr", scan, parameters(**values), query=query, device=device, control=control)
 
 
 def slice_data(scan: RadialScan) -> SliceData:

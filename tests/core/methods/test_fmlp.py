@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import pytest
@@ -13,13 +12,13 @@ from inr_core.devices import cuda_problem
 from inr_core.errors import DataError
 from inr_core.fields.networks import count_parameters
 from inr_core.losses import temporal_tv
-from inr_core.methods import get_method, get_preset, make_live
+from inr_core.methods import get_method, get_preset
 from inr_core.methods.fmlp import make_field
 from inr_core.methods.live import RefinedSeries, SeriesQuery
 from inr_core.parameters import parse
 from inr_core.parameters.fmlp import FmlpParameters
 from inr_core.solvers.data_terms import l2
-from radial import RadialScan, cine_scan, error
+from radial import RadialScan, cine_scan, error, gridded, refined_series
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -38,21 +37,7 @@ SMALL = {
 def refined(
     scan: RadialScan, device: torch.device = CPU, query: SeriesQuery | None = None, **values: Any
 ) -> RefinedSeries:
-    method = make_live("fmlp", scan.shape, FmlpParameters(**(SMALL | values)), device)
-    if query:
-        method.query = query
-    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
-        method.add_frame(samples, traj)
-    series = method.refine()
-    assert series is not None
-    return series
-
-
-@cache
-def gridded() -> Tensor:
-    scan = cine_scan()
-    method = make_live("nufft", scan.shape, parse(get_method("nufft").parameter_type, {}, "nufft"), CPU)  # type: ignore[arg-type]
-    return torch.stack([method.add_frame(k, t) for k, t in zip(scan.kspace, scan.traj, strict=True)])
+    return refined_series("fmlp", scan, FmlpParameters(**(SMALL | values)), query=query, device=device)
 
 
 def test_the_published_network_by_hand() -> None:

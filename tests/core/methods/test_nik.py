@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any
 
 import pytest
@@ -12,12 +11,12 @@ from torch import Tensor
 
 from inr_core.devices import cuda_problem
 from inr_core.fields.networks import count_parameters
-from inr_core.methods import get_method, get_preset, make_live
+from inr_core.methods import get_method, get_preset
 from inr_core.methods.live import RefinedSeries
 from inr_core.methods.nik import KspaceField, outer_part, relative_error
 from inr_core.parameters import parse
 from inr_core.parameters.nik import NikParameters
-from radial import RadialScan, cine_scan, error
+from radial import RadialScan, cine_scan, error, gridded, refined_series
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -35,19 +34,7 @@ SMALL = {
 
 
 def refined(scan: RadialScan, device: torch.device = CPU, **values: Any) -> RefinedSeries:
-    method = make_live("nik", scan.shape, NikParameters(**(SMALL | values)), device)
-    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
-        method.add_frame(samples, traj)
-    series = method.refine()
-    assert series is not None
-    return series
-
-
-@cache
-def gridded() -> Tensor:
-    scan = cine_scan()
-    method = make_live("nufft", scan.shape, parse(get_method("nufft").parameter_type, {}, "nufft"), CPU)  # type: ignore[arg-type]
-    return torch.stack([method.add_frame(k, t) for k, t in zip(scan.kspace, scan.traj, strict=True)])
+    return refined_series("nik", scan, NikParameters(**(SMALL | values)), device=device)
 
 
 def test_the_published_network_by_hand() -> None:

@@ -21,7 +21,7 @@ from inr_core.solvers.control import Control
 from inr_core.solvers.slice_data import SliceData
 from inr_core.solvers.training import train
 from oracles import explicit_dft
-from radial import RadialScan, cine_scan, error
+from radial import RadialScan, cine_scan, error, refined_series
 
 CPU = torch.device("cpu")
 NAMES = ("stinr", "hash_inr")
@@ -40,14 +40,7 @@ def refined(
     control: Control | None = None,
     **values: Any,
 ) -> RefinedSeries:
-    method = make_live(name, scan.shape, parameters(name, **values), device)
-    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
-        method.add_frame(samples, traj)
-    method.query = query or SeriesQuery()
-    control = control or Control()
-    series = method.refine(control.limit_s, control.stopped, control.progress)
-    assert series is not None
-    return series
+    return refined_series(name, scan, parameters(name, **values), query=query, device=device, control=control)
 
 
 # -- what was published -------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from inr_core.solvers.control import Control
 from inr_core.solvers.draft import grasp_draft
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.slice_data import SliceData
-from radial import RadialScan, cine_scan, error
+from radial import RadialScan, cine_scan, error, refined_series
 
 CPU = torch.device("cpu")
 QUICK = {"grasp_iterations": 6, "fit_steps": 12, "passes": 4.0}
@@ -32,14 +32,8 @@ def refined(
     control: Control | None = None,
     **values: Any,
 ) -> RefinedSeries:
-    method = make_live("subspace_inr", scan.shape, SubspaceInrParameters(**{**QUICK, **values}), device)
-    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
-        method.add_frame(samples, traj)
-    method.query = query or SeriesQuery()
-    control = control or Control()
-    series = method.refine(control.limit_s, control.stopped, control.progress)
-    assert series is not None
-    return series
+    settings = SubspaceInrParameters(**{**QUICK, **values})
+    return refined_series("subspace_inr", scan, settings, query=query, device=device, control=control)
 
 
 def part(frames: int = 6, coils: int = 6, matrix: tuple[int, int] = (15, 22)) -> RadialScan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from torch import Tensor
 from inr_core.devices import cuda_problem
 from inr_core.errors import DataError, ParameterError
 from inr_core.fields.networks import count_parameters
-from inr_core.methods import get_method, get_preset, make_live, td_dip
+from inr_core.methods import get_method, get_preset, td_dip
 from inr_core.methods.live import RefinedSeries
 from inr_core.methods.td_dip import TdDipMethod, make_field
 from inr_core.parameters import parse
@@ -22,7 +21,7 @@ from inr_core.solvers.data_terms import ToeplitzL2
 from inr_core.solvers.slice_data import SliceData
 from inr_core.solvers.training import train
 from oracles import explicit_dft
-from radial import RadialScan, cine_scan, error
+from radial import RadialScan, cine_scan, error, gridded, refined_series
 
 CPU = torch.device("cpu")
 SMALL = {"channels": 6, "upsamplings": 2, "training_steps": 4}
@@ -31,20 +30,7 @@ SMALL = {"channels": 6, "upsamplings": 2, "training_steps": 4}
 def refined(
     scan: RadialScan, device: torch.device = CPU, control: Control | None = None, **values: Any
 ) -> RefinedSeries:
-    method = make_live("td_dip", scan.shape, TdDipParameters(**(SMALL | values)), device)
-    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
-        method.add_frame(samples, traj)
-    control = control or Control()
-    series = method.refine(control.limit_s, control.stopped, control.progress)
-    assert series is not None
-    return series
-
-
-@cache
-def gridded() -> Tensor:
-    scan = cine_scan()
-    method = make_live("nufft", scan.shape, parse(get_method("nufft").parameter_type, {}, "nufft"), CPU)  # type: ignore[arg-type]
-    return torch.stack([method.add_frame(k, t) for k, t in zip(scan.kspace, scan.traj, strict=True)])
+    return refined_series("td_dip", scan, TdDipParameters(**(SMALL | values)), device=device, control=control)
 
 
 # -- what was published -------------------------------------------------------------------------------------------
