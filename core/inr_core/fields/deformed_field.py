@@ -12,6 +12,7 @@ from inr_core.fields.coordinates import pixel_positions, sampling_grid
 from inr_core.fields.encodings import FrequencyEncoding
 from inr_core.fields.multires_grid import MultiresGrid
 from inr_core.fields.networks import Mlp
+from inr_core.fields.rendering import render_in_parts
 
 _CHUNK_PIXELS = 1 << 18  # rendered at once
 
@@ -199,11 +200,9 @@ class DeformedField(nn.Module):
         )
         return looked_up[0].reshape(-1, *points.shape[:-1])
 
-    @torch.no_grad()
     def render(self, times: Tensor, shape: tuple[int, int]) -> Tensor:
         """The images without a gradient, of any number of times."""
-        at_once = max(1, _CHUNK_PIXELS // (shape[0] * shape[1]))
-        return torch.cat([self(part, shape)[0] for part in torch.split(times, at_once)])
+        return render_in_parts(lambda part: self(part, shape)[0], times, shape, _CHUNK_PIXELS)
 
 
 def _encoded(encoding: FrequencyEncoding, *axes: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inr_core.errors import ParameterError
-from inr_core.fields.networks import Mlp
+from inr_core.fields.networks import Mlp, init_uniform
 
 _LEAST_SIDE = 2  # of the latent image: a single pixel has no variance to be normalised by
 _MAPPING_WIDTH = 512
@@ -100,12 +100,7 @@ class DipField(nn.Module):
             for stage in range(n_upsamplings + 1)
         )
         self.last = _Conv(channels, 2)
-        generator = torch.Generator().manual_seed(seed)
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                bound = module.weight[0].numel() ** -0.5
-                for weight in module.parameters():
-                    nn.init.uniform_(weight, -bound, bound, generator=generator)
+        init_uniform(self, seed)
 
     def forward(self, times: Tensor) -> Tensor:
         """Images at (n,) ``times``, in frames since the first: (n, ny, nx) complex64."""

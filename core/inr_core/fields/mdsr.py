@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from inr_core.errors import DataError, ParameterError
 from inr_core.fields.coordinates import sampling_grid
+from inr_core.fields.networks import init_uniform
 
 CHECKPOINTS = ("mdsr_baseline-a00cab12.pt", "mdsr-4a78bedf.pt")
 """The published weights: of 16 and of 80 blocks."""
@@ -88,12 +89,7 @@ class MdsrBody(nn.Module):
 def random_body(n_blocks: int, seed: int) -> MdsrBody:
     """A body with random weights, uniform within 1 / sqrt(inputs) as torch's own layers have them."""
     body = MdsrBody(n_blocks)
-    generator = torch.Generator().manual_seed(seed)
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            bound = module.weight[0].numel() ** -0.5
-            for weight in module.parameters():
-                nn.init.uniform_(weight, -bound, bound, generator=generator)
+    init_uniform(body, seed)
     return body
 
 

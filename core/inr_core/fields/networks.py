@@ -115,6 +115,16 @@ class Siren(nn.Module):
         return out
 
 
+def init_uniform(network: nn.Module, seed: int) -> None:
+    """Make the weights and biases of all layers uniform within 1 / sqrt(inputs), as torch's own are."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            bound = module.weight[0].numel() ** -0.5
+            for weight in module.parameters():
+                nn.init.uniform_(weight, -bound, bound, generator=generator)
+
+
 def count_parameters(module: nn.Module) -> int:
     """Trainable numbers of a module; weights that several of its parts share count once."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -12,6 +12,7 @@ from inr_core.fields.coordinates import pixel_positions
 from inr_core.fields.grid_field import Level
 from inr_core.fields.multires_grid import MultiresGrid
 from inr_core.fields.networks import Mlp
+from inr_core.fields.rendering import render_in_parts
 
 _CHUNK_PIXELS = 1 << 19  # rendered at once
 _AMPLITUDE = 1e-2  # of the grids' initial features
@@ -83,12 +84,9 @@ class SeriesField(nn.Module):
         channels: Tensor = self(times)
         return channels.movedim(-1, 1)
 
-    @torch.no_grad()
     def render(self, times: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
         """:meth:`images` without a gradient, however many."""
-        ny, nx = shape or self.shape
-        at_once = max(1, _CHUNK_PIXELS // (ny * nx))
-        return torch.cat([self.images(part, shape) for part in torch.split(times, at_once)])
+        return render_in_parts(lambda part: self.images(part, shape), times, shape or self.shape, _CHUNK_PIXELS)
 
 
 def _cells(n: int, step: int) -> int:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from inr_core.fields.fourier_mlp import FourierMlp
+from inr_core.fields.rendering import render_in_parts
 from inr_core.losses import temporal_tv
 from inr_core.methods.live import RefinedSeries
 from inr_core.methods.offline import OfflineMethod
@@ -82,7 +83,5 @@ def make_field(shape: tuple[int, int], parameters: FmlpParameters) -> FourierMlp
     )
 
 
-@torch.no_grad()
 def _render(field: FourierMlp, times: Tensor, shape: tuple[int, int]) -> Tensor:
-    at_once = max(1, _CHUNK_PIXELS // (shape[0] * shape[1]))
-    return torch.cat([field(part, shape) for part in torch.split(times, at_once)])
+    return render_in_parts(lambda part: field(part, shape), times, shape, _CHUNK_PIXELS)

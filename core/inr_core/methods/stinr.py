@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from inr_core.fields.coordinates import pixel_positions
 from inr_core.fields.multires_grid import MultiresGrid, geometric_levels
 from inr_core.fields.networks import Mlp
+from inr_core.fields.rendering import render_in_parts
 from inr_core.losses import nuclear_norm, temporal_tv_of_parts
 from inr_core.methods.live import RefinedSeries
 from inr_core.methods.offline import OfflineMethod
@@ -66,11 +67,9 @@ class SpaceTimeField(nn.Module):
             axes = [(position + 0.5) / n for position in [times, *sides]]
         return torch.view_as_complex(self.mlp(self.grid.lattice(axes)))
 
-    @torch.no_grad()
     def render(self, times: Tensor, shape: tuple[int, int]) -> Tensor:
         """The same without a gradient, and of any number of images."""
-        at_once = max(1, _CHUNK_PIXELS // (shape[0] * shape[1]))
-        return torch.cat([self(part, shape) for part in torch.split(times, at_once)])
+        return render_in_parts(lambda part: self(part, shape), times, shape, _CHUNK_PIXELS)
 
 
 def space_time_levels(shape: tuple[int, int], n_frames: int, parameters: HashInrParameters) -> list[tuple[int, ...]]:

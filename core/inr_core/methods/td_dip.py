@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from inr_core.fields.dip_field import DipField
+from inr_core.fields.rendering import render_in_parts
 from inr_core.methods.live import RefinedSeries
 from inr_core.methods.offline import OfflineMethod
 from inr_core.parameters.td_dip import TdDipParameters
@@ -75,7 +76,5 @@ def make_field(shape: tuple[int, int], n_frames: int, parameters: TdDipParameter
     return DipField(shape, n_frames, cycles=p.cycles, channels=p.channels, n_upsamplings=p.upsamplings, seed=p.seed)
 
 
-@torch.no_grad()
 def _render(field: DipField, n_frames: int) -> Tensor:
-    at_once = max(1, _CHUNK_PIXELS // (field.shape[0] * field.shape[1]))
-    return torch.cat([field(part) for part in torch.split(torch.arange(n_frames), at_once)])
+    return render_in_parts(field, torch.arange(n_frames), field.shape, _CHUNK_PIXELS)
