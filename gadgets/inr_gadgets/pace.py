@@ -28,14 +28,14 @@ class Pace:
     pace
         ``"max"``: everything is due at once. ``"scan"``: at the scan's own pace.
     speed
-        Factor on the scan's pace: 0.5 takes twice the scan's time.
+        Factor on the scan's pace: at 0.5 everything takes twice as long as at the scanner, a frame of 39 ms 78 ms.
     header : ismrmrd.xsd.ismrmrdHeader
         The scan's header; its TR is looked up here.
 
     Raises
     ------
     ParameterError
-        For an unknown pace or a speed that is not a positive number.
+        For an unknown pace, a speed that is not a positive number, or a speed where nothing is paced.
     """
 
     def __init__(self, pace: str, speed: float, header: Any) -> None:
@@ -43,6 +43,8 @@ class Pace:
             raise ParameterError(f"pace {pace!r}", f"one of {', '.join(PACES)}")
         if not (math.isfinite(speed) and speed > 0):
             raise ParameterError(f"speed {speed}", "a number above 0", "1 is the scan's own pace, 0.5 half of it")
+        if pace == "max" and speed != 1:
+            raise ParameterError(f"speed {speed} at pace 'max'", "pace 'scan', which it is a factor on")
         self.pace, self.speed = pace, speed
         self.tr_ms = repetition_time_ms(header)
         self._late_s = 0.0

@@ -39,6 +39,15 @@ def test_half_speed() -> None:
     assert due(Pace("scan", 0.5, header(4.0)), readouts([0, 0, 0])) == pytest.approx([0, 0.008, 0.016])
 
 
+def test_a_frame_at_half_speed_takes_twice_as_long_as_at_the_scanner() -> None:
+    # 13 spokes of 3 ms: the next frame's first readout is due after 78 ms instead of 39.
+    assert due(Pace("scan", 0.5, header(3.0)), readouts([0] * 14))[13] == pytest.approx(0.078)
+
+
+def test_half_speed_by_time_stamps() -> None:
+    assert due(Pace("scan", 0.5, header()), readouts([100, 102, 110])) == pytest.approx([0, 0.010, 0.050])
+
+
 def test_by_time_stamps_without_tr() -> None:
     assert due(Pace("scan", 1.0, header()), readouts([100, 102, 101, 110])) == pytest.approx([0, 0.005, 0.005, 0.025])
 
@@ -64,6 +73,7 @@ def test_no_tr_and_no_running_stamps() -> None:
     [
         ("slow", 1.0, "pace 'slow'; expected one of max, scan"),
         ("scan", 0.0, "speed 0.0; expected a number above 0; 1 is the scan's own pace, 0.5 half of it"),
+        ("max", 0.5, "speed 0.5 at pace 'max'; expected pace 'scan', which it is a factor on"),
         ("scan", float("nan"), "speed nan; expected a number above 0; 1 is the scan's own pace, 0.5 half of it"),
     ],
 )

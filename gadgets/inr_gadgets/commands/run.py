@@ -68,7 +68,7 @@ def replay(
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The server's port.")] = 9002,
     pace: Annotated[str, typer.Option(metavar="max|scan", help="As fast as it goes, or one readout per TR.")] = "max",
-    speed: Annotated[float, typer.Option(help="Factor on the scan's pace: 0.5 takes twice its time.")] = 1.0,
+    speed: Annotated[float, typer.Option(help="Factor on --pace scan: 0.5 takes twice the scan's time.")] = 1.0,
     settings: Settings = None,
     report: ReportFile = None,
     group: Group = None,
