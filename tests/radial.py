@@ -82,8 +82,7 @@ def refined_series(
     for samples, traj in zip(scan.kspace, scan.traj, strict=True):
         method.add_frame(samples, traj)
     method.query = query or SeriesQuery()
-    control = control or Control()
-    series = method.refine(control.limit_s, control.stopped, control.progress)
+    series = method.refine(control)
     assert series is not None
     return series
 

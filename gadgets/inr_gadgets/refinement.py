@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import ismrmrd
 
 from inr_core.devices import peak_memory_mib
+from inr_core.solvers.control import Control
 from inr_gadgets.frame import Frame
 from inr_gadgets.geometry import REFINED_SERIES, image_for, time_stamp
 from inr_gadgets.lines import operator_line
@@ -112,7 +113,7 @@ class Refinement:
             self.announce(
                 f"{label}the first {lost} frames are no longer kept; the last {kept} are refined (recon.history_frames)"
             )
-        series = method.refine(limit, self.stop.is_set, progress)
+        series = method.refine(Control(limit, self.stop.is_set, progress))
         if series is None:
             self.announce(f"{label}a single frame has no series to refine; there is no series {REFINED_SERIES}")
             return None

@@ -21,6 +21,7 @@ from gadgetron.types.recon_data import ReconData
 from inr_core.devices import cuda_problem
 from inr_core.errors import DataError, ParameterError
 from inr_core.methods.inr import InrMethod
+from inr_core.solvers.control import Control
 from inr_gadgets import recon, refinement
 from inr_gadgets.frame import Frame
 from inr_gadgets.handoff import Handoff
@@ -232,9 +233,9 @@ def test_interleaved_slices_are_kept_apart() -> None:
 def test_slices_are_named_and_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     limits, refine = list[float](), InrMethod.refine
 
-    def limited(method: InrMethod, limit_s: float, *others: Any) -> Any:
-        limits.append(limit_s)
-        return refine(method, 0.0, *others)
+    def limited(method: InrMethod, control: Control) -> Any:
+        limits.append(control.limit_s)
+        return refine(method, replace(control, limit_s=0.0))
 
     monkeypatch.setattr(InrMethod, "refine", limited)
     made, lines = gadget(deterministic=False, refine_seconds=60.0, refine_passes=1e5)

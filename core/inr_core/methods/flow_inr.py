@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inr_core.errors import DataError
 from inr_core.fields.grid_field import LEVELS, Level
 from inr_core.fields.series_field import SeriesField
-from inr_core.methods.live import RefinedSeries, SeriesQuery
+from inr_core.methods.live import RefinedSeries
 from inr_core.methods.offline import OfflineMethod
 from inr_core.parameters.flow_inr import FlowInrParameters
 from inr_core.solvers.control import Control
@@ -56,7 +55,7 @@ class FlowInrMethod(OfflineMethod):
         training = self._train(image, flow, data, draft, control.within(_DRAFT_PART if draft is not None else 0.0, 1.0))
         passes = training.steps * self._window(data) / len(data)
         if draft is not None and (control.stopped() or passes < min(_ENOUGH_PASSES, 0.9 * p.passes)):
-            failure = training.failure or (None if self.query == SeriesQuery() else _not_finer())
+            failure = training.failure or self.query.failure_of_draft()
             images = draft * data.scale
             return RefinedSeries(data.frames.first, images, training.steps + 1, _DRAFT_REMARK, failure=failure)
         images = image.render(self.query.times(len(data)), self.query.shape(data.shape)) * data.scale
@@ -118,11 +117,3 @@ class FlowInrMethod(OfflineMethod):
 def flow_levels(pixels: int, frames: int) -> tuple[Level, ...]:
     """The flow's resolutions, from coarse to cells of that many pixels and frames."""
     return Level(4 * pixels, 2 * frames), Level(2 * pixels, frames), Level(pixels, frames)
-
-
-def _not_finer() -> DataError:
-    return DataError(
-        "a refinement that ended before its fields were trained",
-        "the fields, for images between the pixels or frames",
-        "the images sent are those of the measured ones; give it more recon.refine_seconds",
-    )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections import deque
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,6 +11,7 @@ from inr_core.coils import recombine
 from inr_core.methods.live import RefinedSeries
 from inr_core.methods.predicted_cg import PredictedCg
 from inr_core.parameters.grasp import GraspParameters
+from inr_core.solvers.control import Control
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
 
@@ -43,28 +41,25 @@ class GraspMethod(PredictedCg):
             self._images[i] = recombine(image, before, after)
 
     @torch.no_grad()
-    def refine(
-        self,
-        limit_s: float = math.inf,
-        stopped: Callable[[], bool] = lambda: False,
-        progress: Callable[[float], None] = lambda part: None,
-    ) -> RefinedSeries | None:
+    def refine(self, control: Control | None = None) -> RefinedSeries | None:
         """GRASP of all frames that are kept; None for a single frame, which has no variation along time.
 
         A time limit or a stop leaves the images as good as they have become by then.
         """
         self.settle()
+        control = control or Control()
         csm, total = self.calibration.csm, self.parameters.grasp_iterations
         if csm is None or len(self.history) < 2:
             return None
-        begin, steps, images = time.monotonic(), 0, torch.stack(list(self._images))
+        steps, images = 0, torch.stack(list(self._images))
         objective = GraspObjective(self.history, csm, self.parameters.grasp_weight, self.parameters.grasp_tikhonov)
-        if stopped() or limit_s <= 0:
+        if control.stopped() or control.limit_s <= 0:
             return RefinedSeries(self.history.first, images, 0)
         for better in minimise(objective, images, total):
             images, steps = better, steps + 1
-            progress(steps / total)
-            if steps == total or stopped() or time.monotonic() - begin >= limit_s:
+            part = control.part(steps, total)
+            control.progress(part)
+            if part >= 1 or control.stopped():
                 break
         self.steps += steps
         return RefinedSeries(self.history.first, images, steps)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from inr_core.errors import DataError
 from inr_core.methods.grasp import GraspMethod
 from inr_core.methods.live import RefinedSeries, SeriesQuery
 from inr_core.methods.td_dip import TdDipMethod
@@ -28,11 +24,6 @@ _POLISH_PART = 0.35  # and the polish that follows the field
 _COMPANION_PART = 0.8  # of what follows the field, where there is one
 _ENOUGH_COMPANION = 0.4  # of its passes
 _ENOUGH_PASSES = 20  # over all frames; a field that was trained less is not better than the draft
-_NOT_FINER = (
-    "a refinement that ended before its field was trained",
-    "the field, for images between the pixels or frames",
-    "the images sent are those of the measured ones; give it more recon.refine_seconds",
-)
 _NO_COMPANION_REMARK = "the convolutional prior had no time: the field is by itself"
 _DRAFT_REMARK = "the field had no time to become better than its draft: the refined series is GRASP's"
 
@@ -93,41 +84,31 @@ class InrMethod(GraspMethod):
         self.steps += 1
         return True
 
-    def refine(
-        self,
-        limit_s: float = math.inf,
-        stopped: Callable[[], bool] = lambda: False,
-        progress: Callable[[float], None] = lambda part: None,
-    ) -> RefinedSeries | None:
+    def refine(self, control: Control | None = None) -> RefinedSeries | None:
         """GRASP, then the field trained on all frames that are kept and on GRASP's: its images are the refined series.
 
         Where the field had no time to become better than the draft, the draft is the series, and its remark says so.
         It exists at the measured frames and pixels only: where finer ones were asked for, that is a failure.
         """
-        begin = time.monotonic()
-        draft = super().refine(limit_s, stopped, lambda part: progress(_DRAFT_PART * part))
+        control = control or Control()
+        draft = super().refine(replace(control, progress=lambda part: control.progress(_DRAFT_PART * part)))
         if draft is None or self.trainer is None or self.calibration.csm is None:
             return None
-        rest_s = limit_s - (time.monotonic() - begin)
         steps = 0
-        if rest_s > 0 and not stopped():
+        if control.part(0, 1) < 1 and not control.stopped():
             steps = self.trainer.refine(
                 self.history,
                 self.calibration.csm,
                 draft.images if self.parameters.draft_weight > 0 else None,
-                Control(
-                    (1 - _POLISH_PART) * rest_s,
-                    stopped,
-                    lambda part: progress(_DRAFT_PART + (1 - _POLISH_PART - _DRAFT_PART) * part),
-                ),
+                control.within(_DRAFT_PART, 1 - _POLISH_PART),
             )
             self.steps += steps
         passes = steps * min(self.parameters.window, len(self.history)) / len(self.history)
-        if stopped() or steps == 0 or passes < min(_ENOUGH_PASSES, 0.9 * self.parameters.refine_passes):
-            failure = None if self.query == SeriesQuery() else DataError(*_NOT_FINER)
-            return replace(draft, steps=draft.steps + steps, remark=_DRAFT_REMARK, failure=failure)
-        control = Control(limit_s, stopped, lambda part: progress(1 - _POLISH_PART * (1 - part)), begin)
-        images, remark = self._series(self.trainer, control)
+        if control.stopped() or steps == 0 or passes < min(_ENOUGH_PASSES, 0.9 * self.parameters.refine_passes):
+            return replace(
+                draft, steps=draft.steps + steps, remark=_DRAFT_REMARK, failure=self.query.failure_of_draft()
+            )
+        images, remark = self._series(self.trainer, control.within(1 - _POLISH_PART, 1.0))
         return RefinedSeries(self.history.first, images, steps, remark, query=self.query)
 
     def _companion(self, csm: Tensor, control: Control) -> Tensor | None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from inr_core.errors import InrError
+from inr_core.errors import DataError, InrError
 from inr_core.parameters.live import MeasurementParameters
 from inr_core.solvers.calibration import Calibration
+from inr_core.solvers.control import Control
 from inr_core.solvers.frames import MeasuredFrame
 
 _CALIBRATED_FIRST = 2  # frames whose maps need their own data; later ones can do with those of the frame before
@@ -40,6 +39,16 @@ class SeriesQuery:
     def times(self, n_frames: int) -> Tensor:
         """(images,) float32: frames since the first of ``n_frames``."""
         return torch.arange((n_frames - 1) * self.frame_scale + 1) / self.frame_scale
+
+    def failure_of_draft(self) -> DataError | None:
+        """Why a draft, which exists at the measured frames and pixels only, is no answer; None if it is one."""
+        if self == SeriesQuery():
+            return None
+        return DataError(
+            "a refinement that ended before its field was trained",
+            "the field, for images between the pixels or frames",
+            "the images sent are those of the measured ones; give it more recon.refine_seconds",
+        )
 
 
 @dataclass(frozen=True)
@@ -166,11 +175,12 @@ class LiveMethod(ABC):
         """Use a moment in which no frame is waiting; False if there is nothing to do."""
         return False
 
-    def refine(
-        self,
-        limit_s: float = math.inf,
-        stopped: Callable[[], bool] = lambda: False,
-        progress: Callable[[float], None] = lambda part: None,
-    ) -> RefinedSeries | None:
-        """What the whole scan says about its frames, once it has ended; None for methods that have nothing to add."""
+    def refine(self, control: Control | None = None) -> RefinedSeries | None:
+        """What the whole scan says about its frames, once it has ended; None for methods that have nothing to add.
+
+        Parameters
+        ----------
+        control
+            Time, stop and progress; no limit if None.
+        """
         return None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -39,12 +37,7 @@ class OfflineMethod(PredictedCg):
         if self.keeps_samples:
             self._samples.append(FrameSamples(kspace, traj))
 
-    def refine(
-        self,
-        limit_s: float = math.inf,
-        stopped: Callable[[], bool] = lambda: False,
-        progress: Callable[[float], None] = lambda part: None,
-    ) -> RefinedSeries | None:
+    def refine(self, control: Control | None = None) -> RefinedSeries | None:
         """The series of all frames that are kept; None without a frame."""
         self.settle()
         if self.calibration.csm is None:
@@ -52,7 +45,7 @@ class OfflineMethod(PredictedCg):
         data = SliceData(
             self.shape, self.calibration.csm, self.history, tuple(self._samples), self._measurement.ramp_exponent
         )
-        series = self.solve(data, Control(limit_s, stopped, progress))
+        series = self.solve(data, control or Control())
         self.steps += series.steps
         return series
 

@@ -40,8 +40,7 @@ def made(
 
 
 def refined(scan: RadialScan, control: Control | None = None, **values: Any) -> RefinedSeries:
-    control = control or Control()
-    series = made(scan, **values).refine(control.limit_s, control.stopped, control.progress)
+    series = made(scan, **values).refine(control)
     assert series is not None
     return series
 
@@ -181,7 +180,7 @@ def test_no_time_leaves_the_draft_and_says_so() -> None:
     assert series.images.shape == (4, *scan.shape)
     finer = refined(scan, Control(limit_s=1e-9), query=SeriesQuery(2.0))
     assert finer.query == SeriesQuery()
-    assert str(finer.failure).startswith("a refinement that ended before its fields were trained; expected the fields")
+    assert str(finer.failure).startswith("a refinement that ended before its field was trained; expected the field")
     stopped = refined(scan, Control(stopped=lambda: True))
     assert stopped.remark == series.remark
 

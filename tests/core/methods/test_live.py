@@ -183,7 +183,7 @@ def test_refining_stops_when_told_and_gives_what_there_is() -> None:
     scan = cine_scan(frames=6)
     method = made(scan, refine_passes=1e5)
     live(scan, method)
-    stopped, limited = method.refine(stopped=lambda: True), method.refine(limit_s=1e-9)
+    stopped, limited = method.refine(Control(stopped=lambda: True)), method.refine(Control(1e-9))
     assert stopped is not None
     assert limited is not None
     assert (stopped.steps, limited.steps) == (0, 1)
@@ -194,7 +194,7 @@ def test_progress_is_told() -> None:
     scan, parts = cine_scan(frames=6), list[float]()
     method = made(scan, refine_passes=4.0)
     live(scan, method)
-    refined = method.refine(progress=parts.append)
+    refined = method.refine(Control(progress=parts.append))
     assert refined is not None
     assert len(parts) == 20 + refined.steps + 32  # the draft, the field, the polish
     assert parts[-1] == 1.0

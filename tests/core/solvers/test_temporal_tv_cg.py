@@ -16,6 +16,7 @@ from inr_core.methods.grasp import GraspMethod
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.solvers.conjugate_gradient import conjugate_gradient
+from inr_core.solvers.control import Control
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise, solve_tridiagonal
 from radial import RadialScan, cine_scan, error
@@ -185,7 +186,7 @@ def test_data_without_signal_are_refused() -> None:
 def refined() -> tuple[Tensor, Tensor, int]:
     """Live images' start of the refinement, the refined series, steps."""
     method = method_of(cine_scan())
-    untouched, series = method.refine(stopped=lambda: True), method.refine()
+    untouched, series = method.refine(Control(stopped=lambda: True)), method.refine()
     assert untouched is not None
     assert series is not None
     return untouched.images, series.images, series.steps
@@ -217,12 +218,12 @@ def test_two_frames_are_enough() -> None:
 
 def test_it_stops_when_told_and_tells_its_progress() -> None:
     method, parts = method_of(cine_scan(frames=6), grasp_iterations=8), list[float]()
-    stopped = method.refine(stopped=lambda: len(parts) == 3, progress=parts.append)
+    stopped = method.refine(Control(stopped=lambda: len(parts) == 3, progress=parts.append))
     assert stopped is not None
     assert parts == [1 / 8, 2 / 8, 3 / 8]
     assert stopped.steps == method.steps == 3
     for limit, steps in ((0.0, 0), (1e-9, 1), (math.inf, 8)):
-        limited = method.refine(limit_s=limit)
+        limited = method.refine(Control(limit))
         assert limited is not None
         assert limited.steps == steps
         assert limited.images.shape == (6, *method.shape)
