@@ -15,6 +15,7 @@ from pathlib import Path
 
 from results import Figure, at_most, machine, save, show
 
+from inr_gadgets.bench.process import resident_mib
 from inr_gadgets.client import send_scan
 from inr_gadgets.scan_file import ScanFile
 from scans import BenchScan, make_scan
@@ -84,7 +85,7 @@ def memory_over_scans(scan: BenchScan, n_scans: int) -> list[float]:
                     on_text=lambda line: None,
                 )
             time.sleep(0.5)  # the server closes the connection after its CLOSE
-            memory.append(_resident_mib(process.pid))
+            memory.append(resident_mib(process.pid))
     finally:
         _stop_server(process)
     return memory
@@ -102,13 +103,6 @@ def _start_server() -> tuple[subprocess.Popen[str], int]:
 def _stop_server(process: subprocess.Popen[str]) -> None:
     process.terminate()
     process.communicate(timeout=60)
-
-
-def _resident_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"process {pid} has no VmRSS")
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ class ServerProcess:
         self._reader = threading.Thread(target=self._listen, name="server's log", daemon=True)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def wait_until_ready(self) -> None:
         """Return when it listens and is warm, and its port is known.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import resource
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from inr_core.errors import DataError, InrError, MissingDependencyError, Paramet
 from inr_gadgets.bench import jobs, peers, runs
 from inr_gadgets.bench.cases import Case, load_case
 from inr_gadgets.bench.figure import Panels, find_pool, panels, write_figure
-from inr_gadgets.bench.process import ProgramError, run_measured
+from inr_gadgets.bench.process import ProgramError, resident_mib, run_measured
 from inr_gadgets.bench.publish import publish
 from inr_gadgets.bench.rows import MethodSpec, Row, file_stem, load_rows, save_rows
 from inr_gadgets.bench.runs import Bench
@@ -159,6 +160,17 @@ def test_a_program_that_takes_too_long_is_ended() -> None:
 def test_a_program_that_is_not_there() -> None:
     with pytest.raises(MissingDependencyError, match=r"no-such-program cannot be started .*; install it"):
         run_measured(["no-such-program"])
+
+
+def test_the_resident_set_of_a_process() -> None:
+    now, peak = resident_mib(os.getpid()), resident_mib(os.getpid(), peak=True)
+    assert 50 < now <= peak
+    assert peak == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, rel=0.02)
+
+
+def test_no_such_process() -> None:
+    with pytest.raises(ProgramError, match=r"process 4194305 without a resident set; expected a running process"):
+        resident_mib(1 << 22 | 1)
 
 
 # --- the runs

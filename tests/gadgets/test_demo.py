@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -41,7 +42,10 @@ def test_a_server_that_never_gets_ready(tmp_path: Path, monkeypatch: pytest.Monk
     server = ServerProcess(tmp_path / "serve.log")
     with pytest.raises(ServerStartError, match=r"is not ready after 0\.2 s; see .*serve\.log"):
         server.wait_until_ready()
+    os.kill(server.pid, 0)  # it runs
     assert server.stop() != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(server.pid, 0)
 
 
 def test_the_server_listens_and_ends_cleanly(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

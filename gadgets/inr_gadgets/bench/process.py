@@ -87,7 +87,7 @@ def _watch(process: subprocess.Popen[bytes], deadline: float | None) -> tuple[in
     seen, pid = 0, 0
     try:
         while pid == 0:
-            seen = max(seen, _peak_kib(process.pid))
+            seen = max(seen, _status_kib(process.pid, "VmHWM"))
             if deadline is not None and time.monotonic() > deadline:
                 process.kill()
                 deadline = None
@@ -112,13 +112,27 @@ def _failure(words: Sequence[str], code: int, said: str, limit_s: float | None, 
     return ProgramError(f"{Path(words[0]).name} was ended by {signal.Signals(-code).name} ({last})")
 
 
-def _peak_kib(pid: int) -> int:
-    """The largest resident set of a process so far; 0 where it is over, and for other systems than Linux."""
+def resident_mib(pid: int, *, peak: bool = False) -> float:
+    """The resident set of a running process, or its largest so far, MiB; Linux only.
+
+    Raises
+    ------
+    ProgramError
+        When there is no such process, or the system does not say.
+    """
+    resident = _status_kib(pid, "VmHWM" if peak else "VmRSS")
+    if not resident:
+        raise ProgramError(f"process {pid} without a resident set", "a running process, on Linux")
+    return resident / 2**10
+
+
+def _status_kib(pid: int, name: str) -> int:
+    """``VmRSS`` or ``VmHWM``, its largest value so far, of a process; 0 where it is over, and on other systems."""
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM")), 0)
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(name)), 0)
 
 
 def _own_peak_kib() -> int:
