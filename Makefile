@@ -15,11 +15,10 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+# One after the other, since each measures time; the table at the end says what was reached.
+BENCHMARKS := live refine scaling floor lag serve flow
 bench: $(STAMP)
-	$(BIN)/python benchmarks/live.py
-	$(BIN)/python benchmarks/serve.py
-	$(BIN)/python benchmarks/flow.py
-	$(BIN)/python benchmarks/memory.py
+	$(foreach name,$(BENCHMARKS),$(BIN)/python benchmarks/$(name).py &&) $(BIN)/python benchmarks/summary.py
 
 # One thread a program: a row's seconds do not depend on how its threads get on with one another.
 table: $(STAMP)

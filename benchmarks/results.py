@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).resolve().parent / "results"
+TRIED = Path(__file__).resolve().parents[1] / "build" / "bench"
+"""Where a quick run leaves what it finds: it is no result."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ def at_most(what: str, value: float, limit: float) -> Figure:
     return Figure(what, value, f"<= {limit:g}", value <= limit)
 
 
+def within(what: str, value: float, centre: float, margin: float) -> Figure:
+    """A figure that must not be further than ``margin`` from ``centre``."""
+    return Figure(what, value, f"{centre:g} +- {margin:g}", abs(value - centre) <= margin)
+
+
 def machine() -> dict[str, Any]:
     """Date, device and versions."""
     import torch
@@ -74,15 +81,27 @@ def show(title: str, figures: list[Figure]) -> None:
     for column in ("figure", "measured", "target", ""):
         table.add_column(column)
     for f in figures:
-        mark = "" if f.reached is None else ("reached" if f.reached else "NOT reached")
-        table.add_row(f.what, "not measured" if f.value is None else f"{f.value:.4g}", f.target, mark)
-    Console(width=110).print(table)
+        table.add_row(f.what, value_text(f), f.target, verdict(f))
+    Console(width=120).print(table)
 
 
-def save(name: str, described: dict[str, Any], scan: str, figures: list[Figure], **more: Any) -> Path:
-    """Write ``results/NAME.json``, over the last one of that name."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def value_text(figure: Figure) -> str:
+    """The number, for a table."""
+    return "not measured" if figure.value is None else f"{figure.value:.4g}"
+
+
+def verdict(figure: Figure) -> str:
+    """Whether the target is reached; empty without one."""
+    return "" if figure.reached is None else ("reached" if figure.reached else "NOT reached")
+
+
+def save(
+    name: str, described: dict[str, Any], scan: str, figures: list[Figure], *, quick: bool = False, **more: Any
+) -> Path:
+    """Write ``results/NAME.json``, over the last one of that name; of a ``quick`` run ``build/bench/NAME.json``."""
+    folder = TRIED if quick else RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     content = {**described, "scan": scan, "figures": [asdict(f) for f in figures], **more}
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
