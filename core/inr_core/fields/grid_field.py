@@ -141,65 +141,83 @@ class GridField:
         -------
         (n, ny, nx) complex64
         """
+        touched = self.touched(times)
+        between = [weight.to(self.device) for weight in self.between(times, touched)]
         with torch.no_grad():
-            grids = [w.value[rows] for w, rows in zip(self.grids, self._rows(times), strict=True)]
-            return self._render(times, grids, [(w.value, b.value) for w, b in self.layers], shape or self.shape)
+            return self._render([w.value[rows] for w, rows in touched], between, shape or self.shape)
 
     def touched(self, times: Tensor) -> list[Rows]:
-        """The weights that the images at ``times`` depend on, in the order of :meth:`gradients`."""
-        layers = [(part, slice(None)) for layer in self.layers for part in layer]
-        return [*zip(self.grids, self._rows(times), strict=True), *layers]
+        """The weights that the images at ``times`` depend on: nodes of each level, then the layers."""
+        low, high = float(times.min()) - self.first_frame, float(times.max()) - self.first_frame
+        nodes = [slice(int(low // level.frames), int(-(-high // level.frames)) + 1) for level in self.levels]
+        return self._with_layers(nodes)
 
-    def gradients(self, times: Tensor, gradient_of: GradientOf) -> list[Tensor]:
-        """Gradients of an objective of the images at ``times``, one tensor for each of :meth:`touched`.
+    def touched_by_window(self, first: int, length: int) -> list[Rows]:
+        """The same for consecutive frames, in sizes that do not depend on where they begin.
+
+        Of levels coarser than a frame there may be nodes too many: no frame looks at those, their gradient is zero.
+        """
+        nodes = []
+        for grid, level in zip(self.grids, self.levels, strict=True):
+            n_nodes = len(grid.value)
+            most = min(-(-(length + level.frames - 2) // level.frames) + 1, n_nodes)
+            low = min((first - self.first_frame) // level.frames, n_nodes - most)
+            nodes.append(slice(low, low + most))
+        return self._with_layers(nodes)
+
+    def between(self, times: Tensor, touched: list[Rows]) -> list[Tensor]:
+        """(times, nodes touched) for each level, on the host: linear interpolation in time."""
+        elapsed = (times.to(torch.float32) - self.first_frame)[:, None]
+        return [
+            (1 - (elapsed / level.frames - torch.arange(rows.start, rows.stop)).abs()).clamp_min(0)
+            for level, (_, rows) in zip(self.levels, touched, strict=False)
+        ]
+
+    def gradients(self, values: list[Tensor], between: list[Tensor], gradient_of: GradientOf) -> list[Tensor]:
+        """Gradients of an objective of the images.
 
         Parameters
         ----------
-        times : (n,)
-            As above.
+        values
+            The weights that were touched.
+        between
+            Interpolation in time, on the field's device.
         gradient_of
             Images (n, ny, nx) -> gradient of the objective with respect to them. It is called without a graph: the
             objective's own derivatives are closed forms, and only the field is differentiated automatically.
+
+        Returns
+        -------
+        One tensor for each of ``values``.
         """
-        leaves = [w.value[rows].detach().requires_grad_() for w, rows in self.touched(times)]
-        grids, parts = leaves[: len(self.grids)], leaves[len(self.grids) :]
+        leaves = [value.detach().requires_grad_() for value in values]
         with torch.enable_grad():
-            images = self._render(times, grids, list(zip(parts[::2], parts[1::2], strict=True)), self.shape)
+            images = self._render(leaves, between, self.shape)
         with torch.no_grad():
             upstream = gradient_of(images.detach())
         return list(torch.autograd.grad(images, leaves, upstream))
 
-    def _render(
-        self, times: Tensor, grids: list[Tensor], layers: list[tuple[Tensor, Tensor]], shape: tuple[int, int]
-    ) -> Tensor:
-        features = []
-        across = zip(grids, self._time_weights(times), self._along(0, shape[0]), self._along(1, shape[1]), strict=True)
+    def _render(self, values: list[Tensor], between: list[Tensor], shape: tuple[int, int]) -> Tensor:
+        grids, parts = values[: len(self.levels)], values[len(self.levels) :]
+        layers = list(zip(parts[::2], parts[1::2], strict=True))
+        n_times, features = len(between[0]), []
+        across = zip(grids, between, self._along(0, shape[0]), self._along(1, shape[1]), strict=True)
         for grid, weight, along_y, along_x in across:
             # grid: (nodes, features, cells y, cells x)
             fine = grid if along_x is None else grid @ along_x.T
             fine = fine if along_y is None else along_y @ fine
             flat = weight @ fine.reshape(fine.shape[0], -1)
-            features.append(flat.reshape(len(times), self.features, -1))
+            features.append(flat.reshape(n_times, self.features, -1))
         h = torch.cat(features, 1).transpose(0, 1).reshape(self.features * len(self.levels), -1)
         for i, (matrix, bias) in enumerate(layers):
             h = torch.addmm(bias, matrix, h)
             if i < len(layers) - 1:
                 h = h.relu_()
-        return torch.complex(h[0], h[1]).reshape(len(times), *shape)
+        return torch.complex(h[0], h[1]).reshape(n_times, *shape)
 
-    def _rows(self, times: Tensor) -> list[slice]:
-        """The nodes in time that ``times`` touch, one range a level."""
-        low, high = float(times.min()) - self.first_frame, float(times.max()) - self.first_frame
-        return [slice(int(low // level.frames), int(-(-high // level.frames)) + 1) for level in self.levels]
-
-    def _time_weights(self, times: Tensor) -> list[Tensor]:
-        """(times, nodes touched) for each level: linear interpolation in time."""
-        elapsed = (times.to(self.device, torch.float32) - self.first_frame)[:, None]
-        nodes = [torch.arange(r.start, r.stop, device=self.device) for r in self._rows(times)]
-        return [
-            (1 - (elapsed / level.frames - node).abs()).clamp_min(0)
-            for level, node in zip(self.levels, nodes, strict=True)
-        ]
+    def _with_layers(self, nodes: list[slice]) -> list[Rows]:
+        layers = [(part, slice(None)) for layer in self.layers for part in layer]
+        return [*zip(self.grids, nodes, strict=True), *layers]
 
     # -- construction -------------------------------------------------------------------------------------------------
 

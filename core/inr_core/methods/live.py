@@ -122,9 +122,9 @@ class LiveMethod(ABC):
         (ny, nx) complex64, in the units of the unitary transform (see :class:`inr_core.operators.nufft.Nufft`).
         """
         self.settle()
-        kspace, traj = kspace.to(self.device), traj.to(self.device)
-        kspace = self.calibration.compress(kspace)
-        self._keep_samples(kspace, traj)
+        # Where the samples are: fewer coils travel to the device, and nothing waits for it.
+        kspace = self.calibration.compress(kspace).to(self.device)
+        self._keep_samples(kspace, traj.to(self.device))
         frame = MeasuredFrame.from_samples(self.n_frames, kspace, traj, self.shape, self._measurement.ramp_exponent)
         self._unsettled = frame
         if self.n_frames < _CALIBRATED_FIRST:

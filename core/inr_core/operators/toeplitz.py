@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from inr_core.batches import at_once
 from inr_core.errors import DataError
 from inr_core.operators.linear_operator import LinearOperator
 from inr_core.operators.nufft_backends import make_backend
+
+_SPECTRA_BYTES = 2**27  # of one batch on a device; a product holds about three times as much
 
 
 def toeplitz_kernel(
@@ -71,10 +74,15 @@ class ToeplitzGram(LinearOperator):
         ny, nx = self.csm.shape[-2:]
         if x.ndim != 3 or tuple(x.shape) != (self.kernel.shape[0], ny, nx):
             raise DataError(f"images of shape {tuple(x.shape)}", f"({self.kernel.shape[0]}, {ny}, {nx})")
-        # One frame's spectra stay in a CPU's caches, and those of many do not: two to three times as fast.
-        at_once = 1 if x.device.type == "cpu" else len(x)
-        parts = zip(x.split(at_once), self.kernel.split(at_once), strict=True)  # type: ignore[no-untyped-call]
+        n = self._frames_at_once(x)
+        parts = zip(x.split(n), self.kernel.split(n), strict=True)  # type: ignore[no-untyped-call]
         return torch.cat([self._product(images, kernel) for images, kernel in parts])
+
+    def _frames_at_once(self, x: Tensor) -> int:
+        # One frame's spectra stay in a CPU's caches, and those of many do not: two to three times as fast.
+        if x.device.type == "cpu":
+            return 1
+        return at_once(_SPECTRA_BYTES // (len(self.csm) * self.kernel[0].numel() * x.element_size()))
 
     def _product(self, x: Tensor, kernel: Tensor) -> Tensor:
         ny, nx = x.shape[-2:]

@@ -30,12 +30,16 @@ class MeasuredFrame:
         Of F^H W F.
     n_spokes
         That were measured.
+    strength
+        Mean over the image of the gram's diagonal, which is that of the kernel: what a regularisation weight is
+        relative to. On the host, where asking for it does not wait for the device.
     """
 
     index: int
     coil_images: Tensor
     kernel: Tensor
     n_spokes: int
+    strength: float
 
     @classmethod
     def from_samples(
@@ -49,7 +53,7 @@ class MeasuredFrame:
             Number of the frame.
         kspace : (coils, spokes, samples) complex64
         traj : (spokes, samples, 2) float32
-            (kx, ky) in cycles per pixel.
+            (kx, ky) in cycles per pixel; on the host, unless it is to wait for the device.
         shape
             (ny, nx) of the image.
         ramp_exponent
@@ -61,12 +65,15 @@ class MeasuredFrame:
                 f"k-space {tuple(kspace.shape)} with a trajectory {tuple(traj.shape)}",
                 "(coils, spokes, samples) and (spokes, samples, 2)",
             )
-        density = torch.from_numpy(ramp_density(traj.cpu().numpy(), shape[::-1])).to(kspace.device)
+        density = torch.from_numpy(ramp_density(traj.cpu().numpy(), shape[::-1]))
         # Samples beyond the band have no density, and none to any power.
         weights = torch.where(density > 0, (density / density.mean()) ** ramp_exponent, 0.0)
         weights = (weights * (density.mean() / weights.mean()))[None]
-        adjoint = Nufft(traj[None], shape).adjoint(weights * kspace[None])
-        return cls(index, adjoint[0], toeplitz_kernel(traj[None], weights, shape), len(traj))
+        # The mean of a transform is its input at zero: the sum of the weights.
+        strength = float(weights.double().sum()) / (shape[0] * shape[1])
+        weights, points = weights.to(kspace.device), traj[None].to(kspace.device)
+        adjoint = Nufft(points, shape).adjoint(weights * kspace[None])
+        return cls(index, adjoint[0], toeplitz_kernel(points, weights, shape), len(traj), strength)
 
     def right_side(self, csm: Tensor) -> Tensor:
         """(ny, nx): b = S^H F^H W y, what data consistency pulls towards."""
@@ -81,11 +88,6 @@ class MeasuredFrame:
         """Matrix over spokes, as the field counts it: 128 x 128 from 13 spokes is 9.8."""
         ny, nx = self.coil_images.shape[-2:]
         return float((ny * nx) ** 0.5 / self.n_spokes)
-
-    @property
-    def strength(self) -> float:
-        """Mean over the image of the gram's diagonal: what a regularisation weight is relative to."""
-        return float(self.kernel.mean())
 
 
 class FrameHistory:
@@ -126,13 +128,6 @@ class FrameHistory:
         """Frames that are kept at most."""
         return int(self._frames.maxlen or 0)
 
-    def window(self, start: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames ``start`` .. ``start + length - 1`` (indices), stacked.
-
-        Returns
-        -------
-        indices (n,), coil images (n, coils, ny, nx), kernels (n, 2 ny, 2 nx)
-        """
-        frames = [self._frames[i - self.first] for i in range(start, start + length)]
-        indices = torch.arange(start, start + length)
-        return indices, torch.stack([f.coil_images for f in frames]), torch.cat([f.kernel for f in frames])
+    def window(self, start: int, length: int) -> list[MeasuredFrame]:
+        """Frames ``start`` .. ``start + length - 1`` (indices)."""
+        return [self._frames[i - self.first] for i in range(start, start + length)]

@@ -7,18 +7,21 @@ import math
 import torch
 from torch import Tensor
 
+from inr_core.batches import at_once
 from inr_core.errors import DataError
 from inr_core.fields.grid_field import GridField
-from inr_core.fields.weights import Adam
+from inr_core.fields.weights import N_SCALES, Adam, Parts
 from inr_core.losses import temporal_tv_gradient
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.inr import InrParameters
+from inr_core.solvers.captured_step import CapturedStep, Recorder, Tensors, make_recorder
 from inr_core.solvers.control import Control
 from inr_core.solvers.frames import FrameHistory
 from inr_core.solvers.training import cosine
 
 _TV_ACCELERATION, _TV_POWER = 10.0, 0.75  # temporal_tv is for this acceleration; how it grows with it
 _CHUNK = 6  # frames rendered at once: what the caches hold
+_LOOK = 32  # steps after which it is looked whether they were finite, where looking means waiting
 
 
 class InrTrainer:
@@ -34,6 +37,10 @@ class InrTrainer:
     there the draft is at hand. Its gradient with respect to the images is a closed form; only the field is
     differentiated automatically.
 
+    A step is a function of tensors alone (:meth:`_work`), the same on every device; on CUDA it is recorded and then
+    repeated as one launch, see :class:`~inr_core.solvers.captured_step.CapturedStep`. What the host knows of a step
+    goes in as one short vector.
+
     Parameters
     ----------
     shape
@@ -44,10 +51,20 @@ class InrTrainer:
         Maximum magnitude of the images.
     strength
         Mean of the gram's diagonal, g.
+    device
+        Where it is trained.
+    recorder
+        What records steps; that of the device if None.
     """
 
     def __init__(
-        self, shape: tuple[int, int], parameters: InrParameters, scale: float, strength: float, device: torch.device
+        self,
+        shape: tuple[int, int],
+        parameters: InrParameters,
+        scale: float,
+        strength: float,
+        device: torch.device,
+        recorder: Recorder | None = None,
     ) -> None:
         if not (math.isfinite(scale) and scale > 0 and math.isfinite(strength) and strength > 0):
             raise DataError(
@@ -60,9 +77,13 @@ class InrTrainer:
         self.adam = Adam()
         self.live_steps = 0
         self._generator = torch.Generator().manual_seed(parameters.seed)
+        self._run = CapturedStep(self._work, recorder or make_recorder(device))
+        self._failed = torch.zeros(1, device=device)  # number of the first step whose gradient was not finite
+        self._unseen: dict[int, tuple[int, int]] = {}  # frames of the steps since it was last looked at
 
     def extend(self, n_frames: int, history: FrameHistory) -> None:
         """Let the field reach the newest frame."""
+        self._finish()
         # Rows that are copied or forgotten must be those of the present.
         newest = torch.tensor([self.field.n_frames - 1])
         self.adam.catch_up(self.field.touched(newest))
@@ -70,6 +91,7 @@ class InrTrainer:
 
     def predict(self, index: int) -> Tensor:
         """(ny, nx): the field's image of a frame, in the data's units."""
+        self._finish()
         times = torch.tensor([index])
         self.adam.catch_up(self.field.touched(times))
         return self.field(times)[0] * self.scale
@@ -115,17 +137,19 @@ class InrTrainer:
             # Windows may overhang both ends, so that the first and last frames are drawn as often as the others.
             start = self._draw(history.first - length + 1, history.first + len(history) - 1)
             start = max(history.first, min(history.first + len(history) - length, start))
-            target = None if draft is None else draft[start - history.first :][:length] / self.scale
+            target = None if draft is None else draft[start - history.first :][:length]
             self._step(history, csm, start, length, self.parameters.learning_rate * rate(part), target)
             steps += 1
             part = control.part(steps, total)
             control.progress(part)
+        self._finish()
         return steps
 
     def series(self, times: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
         """(images, ny, nx): the field's images, in the data's units; arguments as of :class:`GridField`."""
+        self._finish()
         self.adam.catch_up(self.field.touched(times))
-        return torch.cat([self.field(part, shape) for part in torch.split(times, _CHUNK)]) * self.scale
+        return torch.cat([self.field(part, shape) for part in torch.split(times, at_once(_CHUNK))]) * self.scale
 
     def _draw(self, low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (1,), generator=self._generator))
@@ -133,24 +157,63 @@ class InrTrainer:
     def _step(
         self, history: FrameHistory, csm: Tensor, start: int, length: int, rate: float, target: Tensor | None = None
     ) -> None:
-        times, coil_images, kernel = history.window(start, length)
-        acceleration = history[start - history.first].acceleration
-        variation = self.parameters.temporal_tv * math.pow(acceleration / _TV_ACCELERATION, _TV_POWER)
-        gram, right = ToeplitzGram(kernel, csm), (csm.conj() * coil_images).sum(1) / self.scale
+        frames = history.window(start, length)
+        variation = self.parameters.temporal_tv * math.pow(frames[0].acceleration / _TV_ACCELERATION, _TV_POWER)
+        touched = self.field.touched_by_window(start, length)
+        between = self.field.between(torch.arange(start, start + length), touched)
+        missed, scales = self.adam.begin(touched, rate)
+        others = torch.tensor([variation, self.adam.steps])
+        # The layers never miss a step.
+        numbers = torch.cat([scales, others, *missed[: len(between)], *(weight.flatten() for weight in between)])
+        self._run(
+            {**Parts.of(touched)._asdict(), "failed": [self._failed]},
+            {
+                "numbers": [numbers],
+                "csm": [csm],
+                "coil_images": [frame.coil_images for frame in frames],
+                "kernels": [frame.kernel for frame in frames],
+                "target": [] if target is None else [target],
+            },
+        )
+        self._unseen[self.adam.steps] = start, start + length - 1
+        if self._failed.device.type == "cpu" or len(self._unseen) >= _LOOK:
+            self._finish()
+
+    def _work(self, changed: Tensors, given: Tensors) -> None:
+        """The arithmetic of a step; nothing in it depends on a value that the host would have to wait for."""
+        parts, failed = Parts(changed["values"], changed["moments1"], changed["moments2"]), changed["failed"][0]
+        length, levels = len(given["kernels"]), len(self.field.levels)
+        nodes = [len(value) for value in parts.values[:levels]]
+        sizes = [N_SCALES, 1, 1, *nodes, *(length * n for n in nodes)]
+        scales, variation, number, *rest = torch.split(given["numbers"][0], sizes)
+        missed, between = rest[:levels], [w.reshape(length, -1) for w in rest[levels:]]
+        csm = given["csm"][0]
+        gram = ToeplitzGram(torch.cat(given["kernels"]), csm)
+        right = (csm.conj() * torch.stack(given["coil_images"])).sum(1) / self.scale
 
         def gradient(images: Tensor) -> Tensor:
             pull = (gram.forward(images) - right) / self.strength
-            if target is not None:
-                pull += self.parameters.draft_weight * (images - target)
+            for target in given["target"]:
+                pull += self.parameters.draft_weight * (images - target / self.scale)
             return (pull + variation * temporal_tv_gradient(images)) / length
 
-        touched = self.field.touched(times)
-        self.adam.catch_up(touched)
-        gradients = self.field.gradients(times, gradient)
-        if not all(bool(torch.isfinite(g).all()) for g in gradients[-2:]):
+        self.adam.make_good(Parts(*(part[:levels] for part in parts)), missed, scales)
+        gradients = self.field.gradients(parts.values, between, gradient)
+        finite = torch.stack([torch.isfinite(g).all() for g in gradients[-2:]]).all()
+        failed.copy_(torch.where(finite | (failed > 0), failed, number))
+        if failed.device.type == "cpu" and failed > 0:
+            return  # there looking is free, and the weights stay good
+        self.adam.move(parts, gradients, scales)
+
+    def _finish(self) -> None:
+        """Before the weights are used outside of a step: wait for the steps, and look whether they were good."""
+        self._run.join()
+        if self._unseen and bool(self._failed > 0):
+            number = int(self._failed)
+            first, last = self._unseen[number]
             raise DataError(
-                f"a gradient that is not finite at step {self.adam.steps + 1}, frames {start} to {start + length - 1}",
+                f"a gradient that is not finite at step {number}, frames {first} to {last}",
                 "finite data consistency and total variation",
                 "lower recon.learning_rate",
             )
-        self.adam.step(touched, gradients, rate)
+        self._unseen.clear()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from inr_core.batches import at_once
 from inr_core.errors import DataError
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.frames import FrameHistory
@@ -98,8 +99,9 @@ class GraspObjective:
     def gram(self, x: Tensor) -> Tensor:
         """(G + tau) x; a few frames at a time, for the sake of memory."""
         out = torch.empty_like(x)
-        for start in range(0, len(x), _BLOCK):
-            part = slice(start, min(start + _BLOCK, len(x)))
+        block = at_once(_BLOCK)
+        for start in range(0, len(x), block):
+            part = slice(start, min(start + block, len(x)))
             kernel = torch.cat([self.frames[i].kernel for i in range(part.start, part.stop)])
             out[part] = ToeplitzGram(kernel, self.csm).forward(x[part])
         return out.add_(x, alpha=self.tikhonov)

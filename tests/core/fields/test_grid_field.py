@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import ParameterError
-from inr_core.fields.grid_field import LEVELS, GridField, Level
+from inr_core.fields.grid_field import LEVELS, GradientOf, GridField, Level
 
 SHAPES = [(16, 16), (13, 22), (21, 7)]
 FEW = (Level(8, 4), Level(3, 2), Level(1, 1))
@@ -66,6 +66,11 @@ def close(left: Tensor, right: Tensor, accuracy: float = 1e-5) -> bool:
     return float((left - right).norm()) <= accuracy * float(right.norm())
 
 
+def gradients_at(field: GridField, times: Tensor, gradient_of: GradientOf) -> list[Tensor]:
+    touched = field.touched(times)
+    return field.gradients([w.value[rows] for w, rows in touched], field.between(times, touched), gradient_of)
+
+
 # -- values and gradients -----------------------------------------------------------------------------------------
 
 
@@ -92,7 +97,7 @@ def test_gradients_are_those_of_the_naive_field(shape: tuple[int, int], times: l
         assert not images.requires_grad
         return upstream.to(torch.complex64)
 
-    gradients = field.gradients(at, gradient_of)
+    gradients = gradients_at(field, at, gradient_of)
     leaves = doubles(field)
     images = naive(field, leaves, at)
     (images.real * upstream.real + images.imag * upstream.imag).sum().backward()
@@ -108,6 +113,27 @@ def test_gradients_are_those_of_the_naive_field(shape: tuple[int, int], times: l
         assert not untouched.any()
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 6, 17])
+def test_a_window_touches_as_many_nodes_wherever_it_begins(length: int) -> None:
+    """What it touches besides is looked at by no frame."""
+    field = made((5, 6), 70, LEVELS)
+    sizes = set()
+    for first in range(70 - length + 1):
+        times = torch.arange(first, first + length)
+        touched, seen = field.touched_by_window(first, length), field.touched(times)
+        sizes.add(tuple(len(weights.value[rows]) for weights, rows in touched))
+        for (_, rows), (_, needed) in zip(touched, seen, strict=True):
+            assert rows == needed or (rows.start <= needed.start and rows.stop >= needed.stop)
+        between = field.between(times, touched)
+        for weight, exact, (_, rows), (_, needed) in zip(
+            between, field.between(times, seen), touched, seen, strict=False
+        ):
+            assert torch.equal(weight[:, needed.start - rows.start :][:, : exact.shape[1]], exact)
+            assert weight.sum() == exact.sum()
+        assert all(g.isfinite().all() for g in gradients_at(field, times, lambda images: images))
+    assert len(sizes) == 1
+
+
 def test_training_changes_what_the_gradient_says() -> None:
     """A small step against the gradient lowers the objective by its square norm."""
     field, at = made((13, 22)), torch.tensor([4, 5])
@@ -116,7 +142,7 @@ def test_training_changes_what_the_gradient_says() -> None:
     def objective() -> float:
         return 0.5 * float((field(at) - target).abs().square().sum())
 
-    before, gradients = objective(), field.gradients(at, lambda images: images - target)
+    before, gradients = objective(), gradients_at(field, at, lambda images: images - target)
     expected = sum(float(g.double().square().sum()) for g in gradients)
     step = 1e-3 * before / expected
     for (weights, rows), gradient in zip(field.touched(at), gradients, strict=True):

@@ -5,9 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inr_core.fields.weights import Adam, Weights
+from inr_core.fields.weights import Adam, Parts, Rows, Weights
 
 RATE, BETAS, EPSILON = 1e-2, (0.9, 0.99), 1e-8
+
+
+def step(adam: Adam, touched: list[Rows], gradients: list[Tensor]) -> None:
+    """Make good what the rows have missed, and take a step."""
+    missed, scales = adam.begin(touched, RATE)
+    parts = Parts.of(touched)
+    adam.make_good(parts, missed, scales)
+    adam.move(parts, gradients, scales)
 
 
 class Dense:
@@ -43,8 +51,7 @@ class Race:
             first = int(torch.randint(0, self.n_rows - self.window + 1, (1,), generator=self.generator))
             rows = slice(first, first + self.window)
             gradient = self.drift[rows] + torch.randn(self.window, 3, 2, generator=self.generator)
-            self.adam.catch_up([(self.ours, rows)])
-            self.adam.step([(self.ours, rows)], [gradient], RATE)
+            step(self.adam, [(self.ours, rows)], [gradient])
             self.dense.step(rows, gradient)
 
     def difference(self, rows: slice = slice(None)) -> float:
@@ -99,8 +106,7 @@ def test_rows_that_never_had_a_gradient_stay() -> None:
     start = torch.ones(4, 2)
     weights, adam = Weights(start.clone()), Adam()
     for _ in range(20):
-        adam.catch_up([(weights, slice(0, 2))])
-        adam.step([(weights, slice(0, 2))], [torch.ones(2, 2)], RATE)
+        step(adam, [(weights, slice(0, 2))], [torch.ones(2, 2)])
     adam.catch_up([(weights, slice(None))])
     assert torch.equal(weights.value[2:], start[2:])
     assert bool((weights.value[:2] < start[:2]).all())
@@ -110,8 +116,7 @@ def test_a_step_costs_no_other_row() -> None:
     both = race(n_rows=6, steps=30, window=2)
     ours, adam = both.ours, both.adam
     others = ours.value[2:].clone()
-    adam.catch_up([(ours, slice(0, 2))])
-    adam.step([(ours, slice(0, 2))], [torch.ones(2, 3, 2)], RATE)
+    step(adam, [(ours, slice(0, 2))], [torch.ones(2, 3, 2)])
     assert torch.equal(ours.value[2:], others)
     assert adam.steps == 31
 
