@@ -22,6 +22,7 @@ from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.header import Encoding, encoding
 from inr_gadgets.lines import operator_line
+from inr_gadgets.planes import Field, PlaneWatch
 from inr_gadgets.stars import Stars
 
 __all__ = ["BufferGadget", "BufferParameters"]
@@ -179,7 +180,7 @@ class BufferGadget(Gadget):
         whole = group._replace(partition=0)
         if whole not in self._stars:
             framing, apart = known.framing, _SAME_DIRECTION * space.sampling.spacing
-            self._stars[whole] = Stars(space.stack, framing.marker, framing.spokes, apart)
+            self._stars[whole] = Stars(space.stack, framing.marker, framing.spokes, apart, _watch(space))
         return self._stars[whole]
 
     def _framer(self, group: Group) -> Framer:
@@ -192,8 +193,9 @@ class BufferGadget(Gadget):
                 )
             if self.understanding is None:
                 raise RuntimeError("readouts are placed only after the scan is understood")
-            self._framers[group] = Framer(self.understanding.framing)
-            stack = self._spaces[group.encoding].stack if group.encoding in self._spaces else None
+            space = self._spaces.get(group.encoding)
+            self._framers[group] = Framer(self.understanding.framing, None if space is None else _watch(space))
+            stack = None if space is None else space.stack
             self._numbers[group] = self._n_groups
             self._n_groups += 1 if stack is None else stack.slices
         return self._framers[group]
@@ -262,6 +264,10 @@ class BufferGadget(Gadget):
         if broken:
             parts.append(f"{broken} angles of which a partition is missing left out")
         self.announce("; ".join(parts))
+
+
+def _watch(space: _Space) -> PlaneWatch:
+    return PlaneWatch(Field(space.encoding.matrix, space.encoding.recon_fov_mm))
 
 
 def _spoke_traj(acquisition: Any, position: int, kept: slice, space: _Space) -> np.ndarray:

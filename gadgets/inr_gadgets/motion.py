@@ -18,7 +18,11 @@ _TICK_MS = 2.5  # what time stamps count
 
 
 def motion_images(
-    series: RefinedSeries, geometry: Mapping[int, Frame], repetition_ms: float, meta: Mapping[str, object]
+    series: RefinedSeries,
+    geometry: Mapping[int, Frame],
+    repetition_ms: float,
+    meta: Mapping[str, object],
+    first: int = 0,
 ) -> Iterator[ismrmrd.Image]:
     """An image of two real channels (u, v) for each step from a frame to the next; none if the series has no flow.
 
@@ -37,6 +41,8 @@ def motion_images(
         The sequence's repetition time; 0 if unknown.
     meta
         Attributes that every image gets.
+    first
+        Number in the slice of the method's frame 0.
     """
     if series.flow is None:
         return
@@ -48,7 +54,8 @@ def motion_images(
         meta["inr_flow_mm_per_s"] = [f"{1e3 * size / duration_ms:.6g}" for size in sizes_mm]
     for i, flow in enumerate(series.flow.cpu().numpy()):
         index = series.first + i
-        yield image_for(geometry[index], flow[:, None], MOTION_SERIES, index, {**meta, "inr_frame": index})
+        number = first + index
+        yield image_for(geometry[index], flow[:, None], MOTION_SERIES, number, {**meta, "inr_frame": number})
 
 
 def frame_ms(frames: Sequence[Frame], repetition_ms: float) -> float:

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +27,7 @@ from inr_gadgets.geometry import LIVE_SERIES, image_for
 from inr_gadgets.header import repetition_time_ms
 from inr_gadgets.recon_parameters import ReconParameters, check_parameters, known_parameters, read_parameters
 from inr_gadgets.refinement import Refinement
+from inr_gadgets.slices import Slices, SliceState
 
 if TYPE_CHECKING:
     import torch
@@ -36,17 +37,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SMOOTHING = 0.3  # weight of the newest measurement in running means of time
-
-
-@dataclass
-class _Slice:
-    """State of one slice (set, contrast ..): the method, and what its images need of the frames."""
-
-    method: LiveMethod
-    group: int
-    geometry: dict[int, Frame] = field(default_factory=dict)
-    held: list[ismrmrd.Image] = field(default_factory=list)  # live images that are sent only if no series follows
-    reported_steps: int = 0
 
 
 @dataclass
@@ -65,11 +55,11 @@ class _Clock:
     step_s: float = 0.0
     last_arrival: float = -math.inf
 
-    def arrived(self, moment: float) -> None:
+    def arrived(self, moment: float, *, after_pause: bool = False) -> None:
         elapsed = moment - self.last_arrival
         if elapsed == 0:
             return  # another slice of the same stack
-        if math.isfinite(elapsed):
+        if math.isfinite(elapsed) and not after_pause:
             self.interval_s = _mean(self.interval_s, elapsed)
         self.last_arrival = moment
 
@@ -113,7 +103,9 @@ class ReconGadget(Gadget):
         method = get_method(self.parameters.method)
         described = {"inr_device": device_name(device), "inr_versions": _versions(), "inr_method": method.name}
         self.announce(f"reconstructing by {method.name} ({method.summary}) on {described['inr_device']}")
-        slices: dict[int, _Slice] = {}
+        slices = Slices(
+            lambda shape: self._method(shape, device), self.announce, by_arrival=not self.parameters.deterministic
+        )
         clock = _Clock((repetition_time_ms(self.header) or 0.0) / 1e3)
         # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
         pending: Callable[[], bool] = getattr(items, "pending", lambda: True)
@@ -122,10 +114,9 @@ class ReconGadget(Gadget):
                 yield item
                 continue
             frame = Frame.from_recon_data(item)
-            clock.arrived(frame.arrived)
-            state = self._slice(slices, frame, device)
-            state.method.behind = 0.0 if self.parameters.deterministic else clock.behind(frame, time.monotonic())
-            image = self._live(state, frame, described, device)
+            clock.arrived(frame.arrived, after_pause=slices.paused_before(frame))
+            behind = 0.0 if self.parameters.deterministic else clock.behind(frame, time.monotonic())
+            state, image = self._live(slices, frame, behind, described, device)
             if self.parameters.offline:
                 state.held.append(image)
             else:
@@ -135,52 +126,58 @@ class ReconGadget(Gadget):
                 for _ in range(state.method.deterministic_steps):
                     state.method.tune()
             else:
-                self._use_idle_time([other.method for other in slices.values()], clock, pending)
+                self._use_idle_time([other.method for other in slices.current.values()], clock, pending)
+        yield from slices.unrefined
         if self.parameters.refine and method.refines:
             after = Refinement(
                 self.parameters,
                 self.announce,
                 self.stop,
                 described,
-                len(slices),
+                slices.all(),
                 ended=time.monotonic(),
                 repetition_ms=1e3 * clock.repetition_s,
             )
-            for number, state in enumerate(slices.values()):
-                yield from self._after_scan(after, state, number)
+            yield from self._after_scan(after)
         elif self.parameters.offline:
-            yield from (image for state in slices.values() for image in state.held)
+            yield from (image for states in slices.all() for state in states for image in state.held)
 
-    def _after_scan(self, after: Refinement, state: _Slice, number: int) -> Iterator[ismrmrd.Image]:
-        followed = False
-        for image in after.images(state.method, state.geometry, state.group, number):
-            followed = True
-            yield image
-        if followed:
-            return
-        yield from state.held
-        if self.parameters.between:
+    def _after_scan(self, after: Refinement) -> Iterator[ismrmrd.Image]:
+        """The refined series; of what has none the live images that were held back."""
+        without = 0
+        for state in after.states:
+            followed = False
+            for image in after.images(state):
+                followed = True
+                yield image
+            if not followed:
+                without += state.method.n_frames
+                yield from state.held
+        if without and self.parameters.between:
             raise DataError(
-                f"{state.method.n_frames} frames without a refined series",
+                f"{without} frames without a refined series",
                 "a series, for images between the pixels or frames",
                 "the images sent are those of the measured ones",
             )
 
-    def _slice(self, slices: dict[int, _Slice], frame: Frame, device: torch.device) -> _Slice:
-        if frame.group not in slices:
-            method = make_live(self.parameters.method, frame.matrix[::-1], self.parameters, device)
-            asked = self.parameters.matrix_scale, self.parameters.frame_scale
-            method.query = replace(method.query, matrix_scale=asked[0], frame_scale=asked[1])
-            slices[frame.group] = _Slice(method, frame.group)
-        return slices[frame.group]
+    def _method(self, shape: tuple[int, int], device: torch.device) -> LiveMethod:
+        method = make_live(self.parameters.method, shape, self.parameters, device)
+        asked = self.parameters.matrix_scale, self.parameters.frame_scale
+        method.query = replace(method.query, matrix_scale=asked[0], frame_scale=asked[1])
+        return method
 
-    def _live(self, state: _Slice, frame: Frame, described: dict[str, str], device: torch.device) -> ismrmrd.Image:
+    def _live(
+        self, slices: Slices, frame: Frame, behind: float, described: dict[str, str], device: torch.device
+    ) -> tuple[SliceState, ismrmrd.Image]:
+        """The state of the frame's slice, and the live image."""
         import torch
 
-        image = state.method.add_frame(torch.from_numpy(frame.kspace), torch.from_numpy(frame.traj))
-        number = state.method.n_frames - 1
-        state.geometry[number] = frame.without_data()
-        state.geometry.pop(number - state.method.kept_frames, None)
+        kspace, traj = torch.from_numpy(frame.kspace), torch.from_numpy(frame.traj)
+        state = slices.state_for(frame, kspace, traj)
+        number = state.next_number
+        state.method.behind = behind
+        image = state.method.add_frame(kspace, traj)
+        state.keep(frame)
         meta = {
             **described,
             "inr_frame": number,
@@ -189,8 +186,11 @@ class ReconGadget(Gadget):
             "inr_steps": state.method.steps - state.reported_steps,
             "inr_peak_memory_mib": f"{peak_memory_mib(device):.1f}",
         }
+        event = state.take_events()
+        if event:
+            meta["inr_event"] = event
         state.reported_steps = state.method.steps
-        return image_for(frame, image.cpu().numpy(), LIVE_SERIES, number, meta)
+        return state, image_for(frame, image.cpu().numpy(), LIVE_SERIES, number, meta)
 
     def _use_idle_time(self, methods: list[LiveMethod], clock: _Clock, pending: Callable[[], bool]) -> None:
         """Train what was trained least: the slices of a stack come together, and then all wait."""

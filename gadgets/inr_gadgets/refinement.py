@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,16 +18,17 @@ from inr_gadgets.geometry import REFINED_SERIES, image_for, time_stamp
 from inr_gadgets.lines import operator_line
 from inr_gadgets.motion import motion_images
 from inr_gadgets.recon_parameters import ReconParameters
+from inr_gadgets.slices import SliceState
 
 if TYPE_CHECKING:
-    from inr_core.methods.live import LiveMethod, RefinedSeries
+    from inr_core.methods.live import RefinedSeries
 
 _PROGRESS_S = 5.0  # between two lines about the refinement
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """The refinement of a scan's slices, one after the other.
+    """The refinement of a scan's slices, one after the other, and of each from change to change.
 
     Attributes
     ----------
@@ -39,8 +40,8 @@ class Refinement:
         Set when the scan is to be ended early.
     described
         Attributes that every image gets.
-    n_slices
-        Among which the time is shared.
+    slices
+        The reconstructions of each slice, in order of time. They share the time by their frames.
     ended
         When the last readout had been worked on, on the monotonic clock.
     repetition_ms
@@ -51,34 +52,26 @@ class Refinement:
     announce: Callable[[str], None]
     stop: threading.Event
     described: Mapping[str, str]
-    n_slices: int
+    slices: Sequence[Sequence[SliceState]]
     ended: float
     repetition_ms: float = 0.0
 
-    def images(
-        self, method: LiveMethod, geometry: Mapping[int, Frame], group: int, number: int
-    ) -> Iterator[ismrmrd.Image]:
-        """The images of a slice's series.
+    @property
+    def states(self) -> list[SliceState]:
+        """All reconstructions, slice by slice."""
+        return [state for states in self.slices for state in states]
 
-        Parameters
-        ----------
-        method
-            Of the slice, which knows its frames.
-        geometry
-            Frames by index, without data.
-        group
-            Of the slice's frames.
-        number
-            Of the slice, from 0.
+    def images(self, state: SliceState) -> Iterator[ismrmrd.Image]:
+        """The images of a reconstruction's series.
 
         Raises
         ------
         InrError
             What ended the computation before its time; the last good images have been sent by then.
         """
-        label = f"slice {number + 1} of {self.n_slices}: " if self.n_slices > 1 else ""
+        method, geometry, label = state.method, state.geometry, self._label(state)
         progress = _Progress(self.announce, label)
-        series = self._compute(method, len(geometry), label, progress)
+        series = self._compute(state, label, progress)
         if series is None:
             return
         seconds = time.monotonic() - self.ended
@@ -90,24 +83,37 @@ class Refinement:
             self.announce(operator_line("WARNING", f"{label}{series.remark}; more recon.refine_seconds would help"))
         meta: dict[str, object] = {
             **self.described,
-            "inr_group": group,
+            "inr_group": state.group,
             "inr_steps": series.steps,
             "inr_refine_s": f"{seconds:.3f}",
             "inr_peak_memory_mib": f"{peak_memory_mib(method.device):.1f}",
         }
         if series.remark:
             meta["inr_remark"] = series.remark
-        yield from _images(series, geometry, meta)
-        yield from motion_images(series, geometry, self.repetition_ms, meta)
+        yield from _images(series, geometry, state.first, meta)
+        yield from motion_images(series, geometry, self.repetition_ms, meta, state.first)
         if series.failure is not None:
             raise series.failure
+
+    def _label(self, state: SliceState) -> str:
+        """Which slice and which of its frames it is, as far as there are others."""
+        number = next(i for i, states in enumerate(self.slices) if state in states)
+        parts = [f"slice {number + 1} of {len(self.slices)}"] if len(self.slices) > 1 else []
+        if len(self.slices[number]) > 1:
+            last = state.next_number - 1
+            parts.append(f"frame {last}" if last == state.first else f"frames {state.first} to {last}")
+        return ", ".join(parts) + ": " if parts else ""
+
+    def _share(self, state: SliceState) -> float:
+        return len(state.geometry) / sum(len(other.geometry) for other in self.states)
 
     def _stopped(self, progress: _Progress) -> bool:
         return progress.part < 1 and self.stop.is_set()
 
-    def _compute(self, method: LiveMethod, kept: int, label: str, progress: _Progress) -> RefinedSeries | None:
+    def _compute(self, state: SliceState, label: str, progress: _Progress) -> RefinedSeries | None:
         """The series; None, and a line that says why, if there is none."""
-        limit = math.inf if self.parameters.deterministic else self.parameters.refine_seconds / self.n_slices
+        limit = math.inf if self.parameters.deterministic else self.parameters.refine_seconds * self._share(state)
+        method, kept = state.method, len(state.geometry)
         lost = method.n_frames - kept
         if lost > 0:
             self.announce(
@@ -127,9 +133,11 @@ class Refinement:
 
 
 def _images(
-    series: RefinedSeries, geometry: Mapping[int, Frame], meta: Mapping[str, object]
+    series: RefinedSeries, geometry: Mapping[int, Frame], first: int, meta: Mapping[str, object]
 ) -> Iterator[ismrmrd.Image]:
     """The series at the times and in the matrix that it was made for, numbered in the order of time.
+
+    The method's frame 0 is frame ``first`` of the slice.
 
     An image between two frames has the geometry of the earlier one, and its time stamp is interpolated. Clocks that
     begin anew at each heart beat are not: theirs is the earlier frame's.
@@ -140,7 +148,8 @@ def _images(
         index, part = divmod(number, scale)
         frame = geometry[index]
         matrix = series.query.shape(frame.matrix)
-        time_of_frame = {"inr_frame": f"{number / scale:.6f}".rstrip("0") if part else index}
+        number += first * scale
+        time_of_frame = {"inr_frame": f"{number / scale:.6f}".rstrip("0") if part else first + index}
         made = image_for(frame, image, REFINED_SERIES, number, {**meta, **time_of_frame}, matrix=matrix)
         if part:
             before, after = (time_stamp(geometry[at]) for at in (index, index + 1))

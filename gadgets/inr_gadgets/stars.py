@@ -11,6 +11,7 @@ import numpy as np
 from inr_core.errors import DataError
 from inr_gadgets.conventions.framing import Facts
 from inr_gadgets.conventions.stack import Stack
+from inr_gadgets.planes import PlaneWatch
 
 # Angles that may wait for some of their partitions: two frames, and never fewer than this.
 _FEWEST_WAITING = 110
@@ -49,7 +50,7 @@ class Stars:
     """The readouts of one stack; holds what waits for its other partitions, at most two frames.
 
     An angle leaves with the last of its partitions. One that a partition was lost of is left out: it has no transform
-    along z.
+    along z; and so is one whose partitions are of two planes.
 
     Parameters
     ----------
@@ -61,10 +62,14 @@ class Stars:
         Spokes of a frame.
     tolerance
         By how much the trajectories of the partitions of an angle may differ, cycles per pixel.
+    watch
+        Notices a change of the slab's plane; None to look at none.
     """
 
-    def __init__(self, stack: Stack, marker: str, frame_spokes: int, tolerance: float) -> None:
-        self.stack, self.marker, self.tolerance = stack, marker, tolerance
+    def __init__(
+        self, stack: Stack, marker: str, frame_spokes: int, tolerance: float, watch: PlaneWatch | None = None
+    ) -> None:
+        self.stack, self.marker, self.tolerance, self._watch = stack, marker, tolerance, watch
         self.dropped = 0  # angles that lacked a partition
         self._most = max(2 * frame_spokes, _FEWEST_WAITING)
         self._waiting: dict[int, dict[int, tuple[Any, Facts]]] = {}
@@ -88,6 +93,8 @@ class Stars:
                 _ESCAPE,
             )
         self._came[partition] += 1
+        if self._watch is not None and facts.plane is not None and self._watch.moved(facts.plane):
+            self.finish()
         angle = self._waiting.setdefault(position, {})
         angle[partition] = spoke, facts
         if len(angle) < stack.n_partitions:
@@ -97,7 +104,7 @@ class Stars:
         return self._complete(position, angle)
 
     def finish(self) -> None:
-        """Count the angles that the end of the scan cut short."""
+        """Count and forget the angles that the end of the scan, or a change of the plane, cut short."""
         self.dropped += len(self._waiting)
         self._waiting.clear()
 

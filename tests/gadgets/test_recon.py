@@ -43,7 +43,7 @@ def frames(n: int = N, group: int = 0, first: int = 0, start: float = 0.0, spaci
     made = []
     for index in range(n):
         samples, traj = scan.kspace[first + index].numpy(), scan.traj[first + index].numpy()
-        headers = [readout(i, position=(index, 0, 10 * group)).getHead() for i in range(len(traj))]
+        headers = [readout(i, position=(index / 4, 0, 10 * group)).getHead() for i in range(len(traj))]
         arrived = start + index * spacing
         made.append(
             Frame.from_readouts(
@@ -165,7 +165,7 @@ def test_refined_images_have_the_geometry_of_their_frames() -> None:
     for live, refined in zip(images[:N], images[N:], strict=True):
         for name in ("position", "read_dir", "phase_dir", "slice_dir", "field_of_view"):
             assert list(getattr(refined, name)) == list(getattr(live, name))
-    assert list(images[-1].position) == [N - 1, 0, 30]
+    assert list(images[-1].position) == [(N - 1) / 4, 0, 30]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_interleaved_slices_are_kept_apart() -> None:
     assert not np.allclose(series(process(one), 1), series(process(other), 1))
 
 
-def test_slices_are_named_and_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_are_named_and_share_the_time_by_their_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     limits, refine = list[float](), InrMethod.refine
 
     def limited(method: InrMethod, control: Control) -> Any:
@@ -241,7 +241,7 @@ def test_slices_are_named_and_share_the_time(monkeypatch: pytest.MonkeyPatch) ->
     made, lines = gadget(deterministic=False, refine_seconds=60.0, refine_passes=1e5)
     images = list(made.process([*frames(), *frames(group=1), *frames(1, group=2)]))
     assert [image.image_series_index for image in images] == [1] * (2 * N + 1)
-    assert limits == [20.0] * 3
+    assert limits == pytest.approx([60 * part / 11 for part in (5, 5, 1)])
     no_time = "no time for the refinement (recon.refine_seconds); there is no series 2"
     assert lines[1:] == [
         f"slice 1 of 3: {no_time}",

@@ -63,6 +63,11 @@ class InrMethod(GraspMethod):
             self.trainer = InrTrainer(self.shape, self.parameters, float(self._scale), strength, self.device)
         self.trainer.extend(self.n_frames, self.history)
 
+    def rest(self) -> None:
+        """Forget what the field has learnt: it is large, and the refinement begins with a draft anyway."""
+        super().rest()
+        self.trainer = None
+
     def _predict(self, frame: MeasuredFrame, csm: Tensor, previous: Tensor) -> Tensor:
         """The frame before, and as much of the field's opinion as the new data confirm: an exact line search."""
         if self.trainer is None or self.trainer.live_steps == 0:

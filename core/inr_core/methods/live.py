@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -83,6 +84,15 @@ class RefinedSeries:
     failure: InrError | None = None
 
 
+class _Gridded(NamedTuple):
+    """A frame that was gridded, its compressed samples and their trajectory, and the samples that it was made of."""
+
+    frame: MeasuredFrame
+    samples: Tensor
+    points: Tensor
+    source: Tensor
+
+
 class LiveMethod(ABC):
     """One slice's running reconstruction; its state is bounded however long the scan.
 
@@ -105,6 +115,7 @@ class LiveMethod(ABC):
         self.query = SeriesQuery()  # set by the host, of methods that are continuous
         self.behind = 0.0  # set by the host: frame durations that this frame has waited already
         self._unsettled: MeasuredFrame | None = None
+        self._gridded: _Gridded | None = None
 
     @torch.no_grad()
     def add_frame(self, kspace: Tensor, traj: Tensor) -> Tensor:
@@ -121,11 +132,9 @@ class LiveMethod(ABC):
         -------
         (ny, nx) complex64, in the units of the unitary transform (see :class:`inr_core.operators.nufft.Nufft`).
         """
-        self.settle()
-        # Where the samples are: fewer coils travel to the device, and nothing waits for it.
-        kspace = self.calibration.compress(kspace).to(self.device)
-        self._keep_samples(kspace, traj.to(self.device))
-        frame = MeasuredFrame.from_samples(self.n_frames, kspace, traj, self.shape, self._measurement.ramp_exponent)
+        frame, samples, points, _ = self._grid(kspace, traj)
+        self._gridded = None
+        self._keep_samples(samples, points)
         self._unsettled = frame
         if self.n_frames < _CALIBRATED_FIRST:
             self._calibrate(frame)
@@ -136,6 +145,21 @@ class LiveMethod(ABC):
         return image
 
     @torch.no_grad()
+    def fits(self, kspace: Tensor, traj: Tensor) -> bool:
+        """Whether a frame can follow those before it; False if it shows something else, and is not to be added.
+
+        Arguments as of :meth:`add_frame`, which goes on with what is gridded here if it gets the same tensors next.
+        """
+        return self._as_expected(self._grid(kspace, traj).frame)
+
+    def pause(self) -> None:  # noqa: B027 - most methods have nothing to do
+        """Told that time has passed without frames: what moves may be anywhere when the next one comes."""
+
+    def rest(self) -> None:
+        """Told that no frame will follow: let go of what the refinement does not need."""
+        self._gridded = None
+
+    @torch.no_grad()
     def settle(self) -> None:
         """Do what the last frame left to do and its image did not need: call it once the image has been sent.
 
@@ -144,6 +168,21 @@ class LiveMethod(ABC):
         frame, self._unsettled = self._unsettled, None
         if frame is not None and frame.index >= _CALIBRATED_FIRST:
             self._calibrate(frame)
+
+    def _grid(self, kspace: Tensor, traj: Tensor) -> _Gridded:
+        """The next frame, gridded once."""
+        if self._gridded is None or self._gridded.source is not kspace:
+            self.settle()
+            # Where the samples are: fewer coils travel to the device, and nothing waits for it.
+            samples = self.calibration.compress(kspace).to(self.device)
+            exponent = self._measurement.ramp_exponent
+            frame = MeasuredFrame.from_samples(self.n_frames, samples, traj, self.shape, exponent)
+            self._gridded = _Gridded(frame, samples, traj.to(self.device), kspace)
+        return self._gridded
+
+    def _as_expected(self, frame: MeasuredFrame) -> bool:
+        """Whether a frame is what those before it let expect."""
+        return True
 
     def _calibrate(self, frame: MeasuredFrame) -> None:
         before = self.calibration.csm

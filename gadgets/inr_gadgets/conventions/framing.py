@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from inr_gadgets.conventions.readouts import Group, group_of
+from inr_gadgets.planes import Plane, PlaneWatch
 
 
 class Facts(NamedTuple):
-    """The counters of one readout."""
+    """The counters of one readout, and where its plane lies."""
 
     group: Group
     repetition: int
@@ -19,6 +20,7 @@ class Facts(NamedTuple):
     step_1: int
     scan_counter: int
     stamp: int
+    plane: Plane | None = None
 
     @property
     def stream(self) -> Group:
@@ -36,6 +38,7 @@ def facts_of(acquisition: Any) -> Facts:
         idx.kspace_encode_step_1,
         acquisition.scan_counter,
         acquisition.acquisition_time_stamp,
+        Plane.of(acquisition),
     )
 
 
@@ -132,10 +135,22 @@ class Framing:
 
 
 class Framer:
-    """Frames of one group. It holds the spokes of one frame, or of one window, and nothing else."""
+    """Frames of one group. It holds the spokes of one frame, or of one window, and nothing else.
 
-    def __init__(self, framing: Framing) -> None:
+    No frame has spokes of two planes: where the plane changes a frame ends, if it has enough spokes, and the next one
+    begins.
+
+    Parameters
+    ----------
+    framing
+        Where frames end otherwise.
+    watch
+        Notices a change of the plane; None to look at none.
+    """
+
+    def __init__(self, framing: Framing, watch: PlaneWatch | None = None) -> None:
         self.framing = framing
+        self._watch = watch
         self.n_frames = 0
         self.dropped = 0  # spokes of frames that were too short
         self._spokes: deque[tuple[int, Any]] = deque()
@@ -146,7 +161,10 @@ class Framer:
 
     def add(self, readout: Any | None, facts: Facts, lost: int) -> list[list[Any]]:
         """Add one spoke, None for one whose samples are unusable; returns the frames that it completes."""
+        moved = self._watch is not None and facts.plane is not None and bool(self._watch.moved(facts.plane))
         if self.framing.stride < self.framing.spokes:
+            if moved:
+                self._spokes.clear()
             return self._slide(readout, lost)
         frames: list[list[Any]] = []
         before = (self._run, self._position // self.framing.spokes)
@@ -154,6 +172,9 @@ class Framer:
             self._learn()
             self._run += 1
             self._position = 0
+        elif moved:
+            self._run += 1
+            self._position = self._longer = 0
         else:
             self._position += 1 + lost
         if (self._run, self._position // self.framing.spokes) != before:

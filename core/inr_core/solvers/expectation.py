@@ -1,0 +1,48 @@
+"""Whether a frame is what the frames before it let expect: how much of its data the prediction explains."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_LOST = 0.6  # part of what a prediction usually explains that must be missing for a sudden change
+_MEMORY = 0.8  # weight of the past in the running level
+
+
+class Expectation:
+    """The running level of the residual |b - G p| / |b| of the predictions p, and what stands out of it.
+
+    The residual is 0 for a prediction that explains the data, and about 1 for one that has nothing to do with them.
+    How far a good one is from 0 depends on noise, spokes and motion, so a frame is judged by the level of those before
+    it: a change is sudden when the prediction explains less than 0.4 of what it usually does, 1 - r < 0.4 (1 - level);
+    and while no level is known, when it explains less than nothing, r > 1. Measured on a real cine at 21, 13 and 5
+    spokes: levels of about 0.2, 0.3 and 0.5, single frames at most 0.12, 0.11 and 0.15 above them; a shift of all by 3
+    pixels gives 0.69, 0.78 and 0.84, one by 20 pixels 1.13 to 1.20.
+
+    Attributes
+    ----------
+    level
+        None until a frame has been judged.
+    """
+
+    def __init__(self, level: float | None = None) -> None:
+        self.level = level
+
+    @property
+    def limit(self) -> float:
+        """Residual above which a change is sudden."""
+        return 1.0 if self.level is None else self.level + _LOST * max(1 - self.level, 0.0)
+
+    def met(self, residual: float) -> bool:
+        """Judge a frame; one that is as expected moves the level. A residual that is not finite is no surprise."""
+        if residual > self.limit:
+            return False
+        if residual == residual:
+            self.level = residual if self.level is None else _MEMORY * self.level + (1 - _MEMORY) * residual
+        return True
+
+
+def residual(missing: Tensor, right: Tensor) -> float:
+    """|b - G p| / |b|: 0 for data of zeros."""
+    tiny = torch.finfo(right.real.dtype).tiny
+    return float(missing.norm() / right.norm().clamp_min(tiny))

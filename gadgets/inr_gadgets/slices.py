@@ -1,0 +1,183 @@
+"""The reconstructions of a scan: one for each slice, and a new one where the slice is no longer what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import ismrmrd
+
+from inr_core.errors import DataError
+from inr_gadgets.frame import Frame
+from inr_gadgets.lines import operator_line
+from inr_gadgets.pauses import PauseWatch
+from inr_gadgets.planes import Field, Plane, PlaneWatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from inr_core.methods.live import LiveMethod
+
+_MOST_TOLD = 20  # changes, each in a line of its own
+
+
+@dataclass(eq=False)
+class SliceState:
+    """One slice (set, contrast ..) as long as it is the same: the method, and what its images need of the frames.
+
+    Attributes
+    ----------
+    group
+        Of the frames.
+    first
+        Number in the group of the method's frame 0.
+    geometry
+        Frames by the method's index, without data.
+    held
+        Live images that are sent only if no series follows.
+    reported_steps
+        Training steps that images have told of.
+    events
+        What is to be said of the next frame.
+    """
+
+    method: LiveMethod
+    group: int
+    watch: PlaneWatch
+    first: int = 0
+    geometry: dict[int, Frame] = field(default_factory=dict)
+    held: list[ismrmrd.Image] = field(default_factory=list)
+    reported_steps: int = 0
+    events: list[str] = field(default_factory=list)
+
+    @property
+    def next_number(self) -> int:
+        """Number in the group of the frame that comes next."""
+        return self.first + self.method.n_frames
+
+    def keep(self, frame: Frame) -> None:
+        """Keep the newest frame's geometry, as long as the method keeps the frame."""
+        newest = self.method.n_frames - 1
+        self.geometry[newest] = frame.without_data()
+        self.geometry.pop(newest - self.method.kept_frames, None)
+
+    def take_events(self) -> str:
+        """What is to be said of this frame, and only of it."""
+        text, self.events = "; ".join(self.events), []
+        return text
+
+
+class Slices:
+    """The slices of a scan, and what happens to them.
+
+    A plane that moves and data that contradict the frames before end a slice's reconstruction, and another begins with
+    that frame: nothing of the old anatomy is in the new images. What has ended is refined after the scan by itself, as
+    long as all that a slice keeps is not more than its method keeps of one.
+
+    Parameters
+    ----------
+    make
+        A method for images of (ny, nx) pixels.
+    announce
+        Takes lines for the operator.
+    by_arrival
+        Whether pauses may be judged by when frames arrived.
+    """
+
+    def __init__(
+        self, make: Callable[[tuple[int, int]], LiveMethod], announce: Callable[[str], None], *, by_arrival: bool = True
+    ) -> None:
+        self._make, self._announce = make, announce
+        self._pauses = PauseWatch(by_arrival)
+        self._told = 0
+        self.current: dict[int, SliceState] = {}
+        self._ended: dict[int, list[SliceState]] = {}
+        self.unrefined: list[ismrmrd.Image] = []  # held images of what is no longer kept
+
+    def __len__(self) -> int:
+        """The number of slices."""
+        return len(self.current)
+
+    def all(self) -> list[list[SliceState]]:
+        """The reconstructions of each slice, in order of time."""
+        return [[*self._ended.get(group, []), state] for group, state in self.current.items()]
+
+    def paused_before(self, frame: Frame) -> bool:
+        """Look whether the scan paused before a frame; each slice's next frame is told. For every frame, first."""
+        seconds = self._pauses.before(frame)
+        if seconds > 0:
+            for state in self.current.values():
+                state.method.pause()
+                state.events.append(f"pause: {seconds:.1f} s")
+            self._tell(f"a pause of {seconds:.1f} s: the frames after it trust less in those before")
+        return seconds > 0
+
+    def state_for(self, frame: Frame, kspace: Tensor, traj: Tensor) -> SliceState:
+        """The reconstruction that a frame belongs to, a new one where it must be; ``kspace`` and ``traj`` are its data.
+
+        Raises
+        ------
+        DataError
+            If the matrix or the number of coils is another than before.
+        """
+        state = self.current.get(frame.group)
+        if state is None:
+            return self._begin(frame, 0)
+        shape = frame.matrix[::-1]
+        if shape != state.method.shape:
+            raise DataError(
+                f"a frame of {shape[1]} x {shape[0]} pixels",
+                f"{state.method.shape[1]} x {state.method.shape[0]}, as before in its slice",
+                "send another matrix as a scan of its own",
+            )
+        moved = state.watch.moved(_plane(frame))
+        if moved is not None:
+            return self._begin_anew(
+                frame, f"plane moved: {moved}", f"the plane has moved ({moved}): a new reconstruction begins"
+            )
+        if not state.method.fits(kspace, traj):
+            text = "the data contradict the frames before (the patient moved?): a new reconstruction begins"
+            return self._begin_anew(frame, "sudden change", text, warning=True)
+        self._bound(frame.group)
+        return state
+
+    def _begin(self, frame: Frame, first: int) -> SliceState:
+        watch = PlaneWatch(Field(frame.matrix, frame.fov_mm))
+        watch.moved(_plane(frame))
+        state = SliceState(self._make((frame.matrix[1], frame.matrix[0])), frame.group, watch, first)
+        self.current[frame.group] = state
+        return state
+
+    def _begin_anew(self, frame: Frame, event: str, text: str, *, warning: bool = False) -> SliceState:
+        old = self.current[frame.group]
+        where = f"slice {frame.group + 1}, " if len(self) > 1 else ""
+        self._tell(operator_line("WARNING" if warning else "", f"{where}frame {old.next_number}: {text}"))
+        old.method.rest()
+        self._ended.setdefault(frame.group, []).append(old)
+        state = self._begin(frame, old.next_number)
+        state.events = [*old.events, event]
+        self._bound(frame.group)
+        return state
+
+    def _bound(self, group: int) -> None:
+        """Let go of the oldest frames where several reconstructions keep more than one may."""
+        ended, state = self._ended.get(group, []), self.current[group]
+        limit = state.method.kept_frames
+        while ended and len(state.geometry) + sum(len(old.geometry) for old in ended) >= limit:
+            oldest = ended.pop(0)
+            self.unrefined += oldest.held
+            if limit > 1:
+                span = f"frames {oldest.first} to {oldest.next_number - 1}"
+                self._tell(f"{span} are no longer kept and will not be refined (recon.history_frames)")
+
+    def _tell(self, line: str) -> None:
+        self._told += 1
+        if self._told <= _MOST_TOLD:
+            self._announce(line)
+        if self._told == _MOST_TOLD:
+            self._announce("further changes are told in the images' inr_event alone")
+
+
+def _plane(frame: Frame) -> Plane:
+    return Plane.of(frame.headers[0])

@@ -1,0 +1,218 @@
+"""Changes in mid-scan: jumps are noticed and gradual ones are not, pauses, frames of unequal length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from inr_core.errors import DataError
+from inr_core.methods import get_method, make_live
+from inr_core.methods.inr import InrMethod
+from inr_core.methods.live import LiveMethod
+from inr_core.phantoms import CinePhantom, CoilArray, DcePhantom, Grid, kspace, noise
+from inr_core.phantoms.ellipse import Ellipses
+from inr_core.phantoms.scan import Phantom
+from inr_core.trajectory import radial_trajectory, spoke_angles
+from radial import RadialScan, cine_scan, error
+
+CPU = torch.device("cpu")
+GRID = Grid((60, 44), (345.0, 253.0))
+Frames = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A phantom that lies somewhere else from some time on."""
+
+    phantom: Phantom
+    way_mm: tuple[float, float]
+    from_ms: float
+
+    def ellipses(self, times_ms: np.ndarray) -> Ellipses:
+        there = self.phantom.ellipses(times_ms)
+        moved = np.where(np.asarray(times_ms)[:, None, None] >= self.from_ms, self.way_mm, (0.0, 0.0))
+        return replace(there, centre=there.centre + moved)
+
+
+@cache
+def scan_of(phantom: Phantom, frames: int, spokes: int, tr_ms: float, start_ms: float = 0.0) -> Frames:
+    coils = CoilArray.loops(5, GRID.fov_mm)
+    traj = radial_trajectory(spoke_angles(np.arange(frames * spokes)), 120)
+    samples = kspace(phantom, coils, GRID, traj, start_ms + tr_ms * np.arange(frames * spokes))
+    samples += noise(samples.shape, 0.003, np.random.default_rng(1))
+    parts = torch.from_numpy(samples).split(spokes, 1), torch.from_numpy(traj).split(spokes)
+    return list(zip(*parts, strict=True))
+
+
+def method(name: str = "grasp", shape: tuple[int, int] = (44, 60), **parameters: object) -> LiveMethod:
+    return make_live(name, shape, get_method(name).parameter_type(**parameters), CPU)
+
+
+def misfits(frames: Frames, name: str = "grasp") -> list[int]:
+    """Frames that do not fit those before; reconstruction begins anew with each of them."""
+    running, found = method(name), []
+    for i, (samples, traj) in enumerate(frames):
+        if not running.fits(samples, traj):
+            found.append(i)
+            running = method(name)
+        running.add_frame(samples, traj)
+        running.tune()
+    return found
+
+
+# -- sudden and gradual -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spokes", [5, 13])
+@pytest.mark.parametrize("pixels", [6, 20])
+def test_a_jump_is_noticed_in_its_frame(spokes: int, pixels: int) -> None:
+    way = (pixels * 345 / 60, 0.0)
+    frames = scan_of(Elsewhere(CinePhantom(), way, 10 * spokes * 3.0), 14, spokes, 3.0)
+    assert misfits(frames) == [10]
+
+
+def test_the_field_does_not_hide_a_jump() -> None:
+    assert misfits(scan_of(Elsewhere(CinePhantom(), (115.0, 0.0), 390.0), 14, 13, 3.0), "inr") == [10]
+
+
+@pytest.mark.parametrize("spokes", [5, 21])
+def test_the_beating_heart_is_no_sudden_change(spokes: int) -> None:
+    assert misfits(scan_of(CinePhantom(), 16, spokes, 3.0)) == []
+
+
+@pytest.mark.parametrize(("spokes", "speed"), [(5, 10.0), (5, 30.0), (21, 30.0)])
+def test_contrast_agent_that_arrives_is_no_sudden_change(spokes: int, speed: float) -> None:
+    # From before its arrival in the aorta until well after it.
+    frames = scan_of(DcePhantom(speed=speed), 16, spokes, 3.0, start_ms=11000 / speed)
+    assert misfits(frames) == []
+
+
+def test_a_frame_that_does_not_fit_leaves_no_trace() -> None:
+    """Whoever goes on with the old method all the same gets what he would have got."""
+    frames = scan_of(CinePhantom(), 6, 13, 3.0)
+    asked, other = method(), method()
+    for i, (samples, traj) in enumerate(frames):
+        if i == 4:
+            assert not asked.fits(torch.roll(samples, 40, -1), traj)
+        if i > 0:
+            assert asked.fits(samples, traj)
+        assert torch.equal(asked.add_frame(samples, traj), other.add_frame(samples, traj))
+
+
+def test_methods_of_single_frames_fit_everything() -> None:
+    frames = scan_of(Elsewhere(CinePhantom(), (115.0, 0.0), 390.0), 14, 13, 3.0)
+    assert misfits(frames, "cg_sense") == misfits(frames, "nufft") == []
+
+
+def test_a_reconstruction_that_begins_anew_shows_nothing_of_the_old_anatomy() -> None:
+    frames = scan_of(Elsewhere(CinePhantom(), (115.0, 0.0), 390.0), 14, 13, 3.0)
+    fresh = method()
+    alone = fresh.add_frame(*frames[10])
+    stale = method()
+    for samples, traj in frames[:10]:
+        stale.add_frame(samples, traj)
+    before, mixed = stale.add_frame(*frames[9]).abs(), stale.add_frame(*frames[10]).abs()
+
+    def likeness(image: Tensor) -> float:
+        return float(torch.corrcoef(torch.stack([image.flatten(), before.flatten()]))[0, 1])
+
+    assert likeness(mixed) > likeness(alone.abs()) + 0.1
+
+
+# -- pauses -------------------------------------------------------------------------------------------------------
+
+
+@cache
+def paused_error(told: bool) -> float:
+    """Error of the frame after half a heart beat without data."""
+    scan = cine_scan(frames=16, spokes=9, matrix=(48, 40), beat_frames=24.0)
+    running = method("grasp", scan.shape)
+    for i in (*range(7), 15):
+        if i == 15 and told:
+            running.pause()
+        image = running.add_frame(scan.kspace[i], scan.traj[i])
+    return error(image[None], scan.truth[15:])
+
+
+def test_after_a_pause_the_past_is_trusted_less() -> None:
+    assert paused_error(True) < 0.99 * paused_error(False)
+
+
+def test_a_pause_is_over_after_a_frame() -> None:
+    scan, iterations = cine_scan(frames=5), []
+    running = method("grasp", scan.shape)
+    gram = type(running)._towards
+
+    def counted(self: object, *arguments: object) -> Tensor:
+        iterations.append(self._paused)  # type: ignore[attr-defined]
+        return gram(self, *arguments)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(running), "_towards", counted)
+        for i in range(5):
+            if i == 2:
+                running.pause()
+            running.add_frame(scan.kspace[i], scan.traj[i])
+    assert iterations == [False, True, False, False]
+
+
+# -- frames of unequal length -------------------------------------------------------------------------------------
+
+
+def unequal(pattern: list[int]) -> tuple[Frames, Tensor]:
+    """The spokes of a scan in frames of other lengths, and the truth at the middle of each."""
+    scan = cine_scan(frames=120, spokes=1, coils=6, matrix=(48, 40), beat_frames=240.0)
+    samples, traj = torch.cat(scan.kspace, 1), torch.cat(scan.traj)
+    parts = [slice(sum(pattern[:i]), sum(pattern[: i + 1])) for i in range(len(pattern))]
+    middle = torch.tensor([(part.start + part.stop) // 2 for part in parts])
+    return [(samples[:, part], traj[part]) for part in parts], scan.truth[middle]
+
+
+def test_frames_of_unequal_length_are_on_one_scale_and_as_good_as_equal_ones() -> None:
+    images = {}
+    for name, pattern in (("unequal", [21, 5, 8, 21, 5, 8, 13, 5, 8, 5, 21]), ("equal", [12] * 10)):
+        frames, truth = unequal(pattern)
+        running = method("inr", (40, 48))
+        made = []
+        for samples, traj in frames:
+            assert running.fits(samples, traj)
+            made.append(running.add_frame(samples, traj))
+            running.tune()
+        images[name] = torch.stack(made)[3:], truth[3:]
+    series, truth = images["unequal"]
+    inside = truth.abs() > 0.3 * truth.abs().max()
+    for image, true, within in zip(series, truth, inside, strict=True):
+        assert float((image.abs() / true.abs())[within].median()) == pytest.approx(1, abs=0.06)
+    assert error(*images["unequal"]) < 1.25 * error(*images["equal"])
+
+
+def test_what_is_resting_is_refined_all_the_same() -> None:
+    scan = cine_scan(frames=8)
+    images = []
+    for rests in (False, True):
+        running = method("inr", scan.shape, refine_passes=60.0)
+        for samples, traj in zip(scan.kspace, scan.traj, strict=True):
+            running.add_frame(samples, traj)
+            running.tune()
+        if rests:
+            running.rest()
+            assert isinstance(running, InrMethod)
+            assert running.trainer is None
+        series = running.refine()
+        assert series is not None
+        assert series.remark == ""
+        images.append(error(series.images, scan.truth))
+    assert images[1] == pytest.approx(images[0], rel=0.1)
+
+
+def test_another_number_of_coils_is_refused_before_it_is_asked_whether_it_fits() -> None:
+    scan: RadialScan = cine_scan(frames=2)
+    running = method("grasp", scan.shape)
+    running.add_frame(scan.kspace[0], scan.traj[0])
+    with pytest.raises(DataError, match=r"^a frame of 5 coils; expected 6, as in the first frame$"):
+        running.fits(scan.kspace[1][:5], scan.traj[1])

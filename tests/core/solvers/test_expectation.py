@@ -1,0 +1,55 @@
+"""What stands out of the running level of the predictions' residuals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from inr_core.solvers.expectation import Expectation, residual
+
+
+def test_the_residual_is_the_relative_norm_of_what_is_missing() -> None:
+    right = torch.tensor([[3.0 + 4.0j, 0.0]])
+    assert residual(torch.tensor([[0.0, 2.5j]]), right) == pytest.approx(0.5)
+    assert residual(torch.zeros_like(right), torch.zeros_like(right)) == 0.0
+
+
+def test_without_a_level_only_less_than_nothing_is_sudden() -> None:
+    expectation = Expectation()
+    assert expectation.limit == 1.0
+    assert not expectation.met(1.01)
+    assert expectation.level is None
+    assert expectation.met(0.99)
+    assert expectation.level == 0.99
+
+
+def test_a_frame_is_judged_by_the_level_of_those_before() -> None:
+    expectation = Expectation()
+    for _ in range(3):
+        assert expectation.met(0.2)
+    assert expectation.level == pytest.approx(0.2)
+    assert expectation.limit == pytest.approx(0.2 + 0.6 * 0.8)
+    assert expectation.met(0.6)
+    assert expectation.level == pytest.approx(0.8 * 0.2 + 0.2 * 0.6)
+    assert not Expectation(0.2).met(0.69)
+
+
+def test_what_does_not_fit_does_not_move_the_level() -> None:
+    expectation = Expectation(0.3)
+    assert not expectation.met(0.9)
+    assert expectation.level == 0.3
+
+
+def test_noise_alone_is_no_surprise() -> None:
+    """Data that no prediction explains have a level of about 1, and what is beyond it is judged by it."""
+    expectation = Expectation(1.1)
+    assert expectation.limit == 1.1
+    assert expectation.met(1.0)
+
+
+def test_a_residual_that_is_not_finite_teaches_nothing() -> None:
+    expectation = Expectation(0.3)
+    assert expectation.met(math.nan)
+    assert expectation.level == 0.3
