@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from inr_core.errors import ParameterError
@@ -13,6 +15,18 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda")
+
+_NO_MEMORY = re.compile(r"CUDA\S* (?:error: )?out of memory|CU[A-Z]+_(?:STATUS_)?ALLOC_FAILED")
+_FAILED = re.compile(
+    r"CUDA (?:driver )?error|CU(?:BLAS|DNN|FFT|SOLVER|SPARSE)_|cu(?:FFT|BLAS|DNN|SOLVER|finufft)\b", re.I
+)
+
+
+class Trouble(Enum):
+    """What a device may fail of, in words for the operator."""
+
+    MEMORY = "the GPU has too little memory"
+    FAILURE = "the GPU failed"
 
 
 def share_cores() -> None:
@@ -61,6 +75,26 @@ def cuda_problem() -> str | None:
     except RuntimeError as error:
         return f"a test computation failed: {' '.join(str(error).split())}"
     return None
+
+
+def device_trouble(error: RuntimeError) -> Trouble | None:
+    """What a CUDA device failed of, by the error that it gave; None for an error that is not the device's."""
+    import torch
+
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY.search(text):
+        return Trouble.MEMORY
+    # The class is new in torch 2.8; before, such errors are told by their text alone.
+    lost = getattr(torch, "AcceleratorError", ())
+    return Trouble.FAILURE if isinstance(error, lost) or _FAILED.search(text) else None
+
+
+def release_memory(device: torch.device) -> None:
+    """Give memory that torch holds back for later use to whoever asks next."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def device_name(device: torch.device) -> str:

@@ -21,6 +21,7 @@ from inr_core.devices import choose_device, device_name, peak_memory_mib, share_
 from inr_core.errors import DataError
 from inr_core.methods import get_method, make_live
 from inr_core.parameters.inr import InrParameters
+from inr_gadgets.device_guard import DeviceGuard
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.geometry import LIVE_SERIES, image_for
@@ -100,11 +101,15 @@ class ReconGadget(Gadget):
         """Reconstruct; see the class. Items that are not ReconData pass through."""
         share_cores()
         device = choose_device(self.parameters.device)
+        self._guard = DeviceGuard(self.announce)
         method = get_method(self.parameters.method)
         described = {"inr_device": device_name(device), "inr_versions": _versions(), "inr_method": method.name}
         self.announce(f"reconstructing by {method.name} ({method.summary}) on {described['inr_device']}")
         slices = Slices(
-            lambda shape: self._method(shape, device), self.announce, by_arrival=not self.parameters.deterministic
+            lambda shape: self._method(shape, device),
+            self._guard,
+            self.announce,
+            by_arrival=not self.parameters.deterministic,
         )
         clock = _Clock((repetition_time_ms(self.header) or 0.0) / 1e3)
         # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
@@ -116,15 +121,15 @@ class ReconGadget(Gadget):
             frame = Frame.from_recon_data(item)
             clock.arrived(frame.arrived, after_pause=slices.paused_before(frame))
             behind = 0.0 if self.parameters.deterministic else clock.behind(frame, time.monotonic())
-            state, image = self._live(slices, frame, behind, described, device)
+            state, image = self._live(slices, frame, behind, described)
             if self.parameters.offline:
                 state.held.append(image)
             else:
                 yield image
-            state.method.settle()  # the image has been sent
+            self._guard.settle(state.method)  # the image has been sent
             if self.parameters.deterministic:
                 for _ in range(state.method.deterministic_steps):
-                    state.method.tune()
+                    self._guard.run(state.method, state.method.tune)
             else:
                 self._use_idle_time([other.method for other in slices.current.values()], clock, pending)
         yield from slices.unrefined
@@ -132,6 +137,7 @@ class ReconGadget(Gadget):
             after = Refinement(
                 self.parameters,
                 self.announce,
+                self._guard,
                 self.stop,
                 described,
                 slices.all(),
@@ -167,7 +173,7 @@ class ReconGadget(Gadget):
         return method
 
     def _live(
-        self, slices: Slices, frame: Frame, behind: float, described: dict[str, str], device: torch.device
+        self, slices: Slices, frame: Frame, behind: float, described: dict[str, str]
     ) -> tuple[SliceState, ismrmrd.Image]:
         """The state of the frame's slice, and the live image."""
         import torch
@@ -176,27 +182,29 @@ class ReconGadget(Gadget):
         state = slices.state_for(frame, kspace, traj)
         number = state.next_number
         state.method.behind = behind
-        image = state.method.add_frame(kspace, traj)
+        image = self._guard.add_frame(state.method, kspace, traj)
         state.keep(frame)
         meta = {
             **described,
+            "inr_device": device_name(state.method.device),
             "inr_frame": number,
             "inr_group": frame.group,
             "inr_arrived": f"{frame.arrived:.6f}",
             "inr_steps": state.method.steps - state.reported_steps,
-            "inr_peak_memory_mib": f"{peak_memory_mib(device):.1f}",
+            "inr_peak_memory_mib": f"{peak_memory_mib(state.method.device):.1f}",
         }
         event = state.take_events()
         if event:
             meta["inr_event"] = event
         state.reported_steps = state.method.steps
-        return state, image_for(frame, image.cpu().numpy(), LIVE_SERIES, number, meta)
+        return state, image_for(frame, image.numpy(), LIVE_SERIES, number, meta)
 
     def _use_idle_time(self, methods: list[LiveMethod], clock: _Clock, pending: Callable[[], bool]) -> None:
         """Train what was trained least: the slices of a stack come together, and then all wait."""
         while not self.stop.is_set() and not pending():
             begin = time.monotonic()
-            if not clock.time_for_a_step(begin) or not any(m.tune() for m in sorted(methods, key=lambda m: m.steps)):
+            by_need = sorted(methods, key=lambda m: m.steps)
+            if not clock.time_for_a_step(begin) or not any(self._guard.run(m, m.tune) for m in by_need):
                 return
             clock.stepped(time.monotonic() - begin)
 

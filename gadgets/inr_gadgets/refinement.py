@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import ismrmrd
 
-from inr_core.devices import peak_memory_mib
+from inr_core.devices import device_name, peak_memory_mib
 from inr_core.solvers.control import Control
+from inr_gadgets.device_guard import DeviceGuard
 from inr_gadgets.frame import Frame
 from inr_gadgets.geometry import REFINED_SERIES, image_for, time_stamp
 from inr_gadgets.lines import operator_line
@@ -36,6 +37,8 @@ class Refinement:
         Of the recon gadget.
     announce
         Takes lines for the operator.
+    guard
+        Of the device.
     stop
         Set when the scan is to be ended early.
     described
@@ -50,6 +53,7 @@ class Refinement:
 
     parameters: ReconParameters
     announce: Callable[[str], None]
+    guard: DeviceGuard
     stop: threading.Event
     described: Mapping[str, str]
     slices: Sequence[Sequence[SliceState]]
@@ -83,6 +87,7 @@ class Refinement:
             self.announce(operator_line("WARNING", f"{label}{series.remark}; more recon.refine_seconds would help"))
         meta: dict[str, object] = {
             **self.described,
+            "inr_device": device_name(method.device),
             "inr_group": state.group,
             "inr_steps": series.steps,
             "inr_refine_s": f"{seconds:.3f}",
@@ -119,7 +124,7 @@ class Refinement:
             self.announce(
                 f"{label}the first {lost} frames are no longer kept; the last {kept} are refined (recon.history_frames)"
             )
-        series = method.refine(Control(limit, self.stop.is_set, progress))
+        series = self.guard.refine(method, Control(limit, self.stop.is_set, progress))
         if series is None:
             self.announce(f"{label}a single frame has no series to refine; there is no series {REFINED_SERIES}")
             return None
@@ -143,7 +148,7 @@ def _images(
     begin anew at each heart beat are not: theirs is the earlier frame's.
     """
     scale = series.query.frame_scale
-    for i, image in enumerate(series.images.cpu().numpy()):
+    for i, image in enumerate(series.images.numpy()):
         number = series.first * scale + i
         index, part = divmod(number, scale)
         frame = geometry[index]

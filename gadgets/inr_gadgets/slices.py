@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import ismrmrd
 
 from inr_core.errors import DataError
+from inr_gadgets.device_guard import DeviceGuard
 from inr_gadgets.frame import Frame
 from inr_gadgets.lines import operator_line
 from inr_gadgets.pauses import PauseWatch
@@ -79,6 +80,8 @@ class Slices:
     ----------
     make
         A method for images of (ny, nx) pixels.
+    guard
+        Of the device that they compute on.
     announce
         Takes lines for the operator.
     by_arrival
@@ -86,9 +89,14 @@ class Slices:
     """
 
     def __init__(
-        self, make: Callable[[tuple[int, int]], LiveMethod], announce: Callable[[str], None], *, by_arrival: bool = True
+        self,
+        make: Callable[[tuple[int, int]], LiveMethod],
+        guard: DeviceGuard,
+        announce: Callable[[str], None],
+        *,
+        by_arrival: bool = True,
     ) -> None:
-        self._make, self._announce = make, announce
+        self._make, self._guard, self._announce = make, guard, announce
         self._pauses = PauseWatch(by_arrival)
         self._told = 0
         self.current: dict[int, SliceState] = {}
@@ -136,7 +144,8 @@ class Slices:
             return self._begin_anew(
                 frame, f"plane moved: {moved}", f"the plane has moved ({moved}): a new reconstruction begins"
             )
-        if not state.method.fits(kspace, traj):
+        method = state.method
+        if not self._guard.run(method, lambda: method.fits(kspace, traj)):
             text = "the data contradict the frames before (the patient moved?): a new reconstruction begins"
             return self._begin_anew(frame, "sudden change", text, warning=True)
         self._bound(frame.group)

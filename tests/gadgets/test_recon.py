@@ -16,11 +16,13 @@ from typing import Any
 import ismrmrd
 import numpy as np
 import pytest
+import torch
 from gadgetron.types.recon_data import ReconData
 
 from inr_core.devices import cuda_problem
 from inr_core.errors import DataError, ParameterError
 from inr_core.methods.inr import InrMethod
+from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.control import Control
 from inr_gadgets import recon, refinement
 from inr_gadgets.frame import Frame
@@ -520,3 +522,32 @@ def test_torch_is_imported_only_when_it_is_needed_and_warming_up_brings_it() -> 
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_scan_whose_gpu_is_lost_has_all_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cpu", 0)  # compares as another device than CPU, and computes as it does
+    for module in (recon, refinement):
+        monkeypatch.setattr(module, "device_name", lambda device: "a GPU" if device == gpu else "a CPU")
+    monkeypatch.setattr(recon, "choose_device", lambda name: gpu)
+    whole = process(frames(), tune_steps=0)
+    made, lines = gadget(tune_steps=0)
+    calls, forward = iter(range(10**6)), ToeplitzGram.forward
+
+    def lost(gram: ToeplitzGram, x: torch.Tensor) -> torch.Tensor:
+        if next(calls) == 40:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return forward(gram, x)
+
+    monkeypatch.setattr(ToeplitzGram, "forward", lost)
+    broken = list(made.process(frames()))
+    assert {image.meta["inr_device"] for image in whole} == {"a GPU"}
+    devices = [image.meta["inr_device"] for image in broken]
+    on_gpu = devices.count("a GPU")
+    assert 0 < on_gpu < N
+    assert devices == ["a GPU"] * on_gpu + ["a CPU"] * (2 * N - on_gpu)
+    for number in (1, 2):
+        np.testing.assert_array_equal(series(broken, number), series(whole, number))
+    told = [
+        line for line in lines if line.startswith("WARNING: the GPU failed (CUDA error: unspecified launch failure)")
+    ]
+    assert len(told) == 1

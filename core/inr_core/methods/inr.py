@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +36,8 @@ class InrMethod(GraspMethod):
     with GRASP, in a tenth of the time; the field is fitted to the data and pulled towards that draft, and its images
     are the centre of a last convex problem, see :func:`~inr_core.solvers.polish.polish`.
     """
+
+    made_anew: ClassVar[tuple[str, ...]] = ("trainer",)
 
     def __init__(self, shape: tuple[int, int], parameters: InrParameters, device: torch.device) -> None:
         super().__init__(shape, parameters, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -104,7 +104,14 @@ class LiveMethod(ABC):
         Of the method.
     device
         Where tensors live.
+
+    Class attributes
+    ----------------
+    made_anew
+        Attributes that may be set to None at any time between frames, and are then made anew.
     """
+
+    made_anew: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, shape: tuple[int, int], parameters: MeasurementParameters, device: torch.device) -> None:
         self.shape, self.device = shape, device

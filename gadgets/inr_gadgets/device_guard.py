@@ -1,0 +1,158 @@
+"""When the GPU runs out of memory or is lost in mid-scan: the scan goes on."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
+
+from inr_core.batches import smaller_batches
+from inr_core.devices import Trouble, device_name, device_trouble, release_memory
+from inr_gadgets.lines import operator_line
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from inr_core.methods.host_copy import HostCopy
+    from inr_core.methods.live import LiveMethod, RefinedSeries
+    from inr_core.solvers.control import Control
+
+T = TypeVar("T")
+
+_SMALLER = 0.25  # part of the usual batches on a device that has run out of memory once
+
+
+@dataclass
+class _Kept:
+    """What is kept of a method.
+
+    Attributes
+    ----------
+    copy
+        Its state on the host.
+    since
+        Frames that were added after the copy was made.
+    batches
+        Part of the usual batches.
+    target
+        Where it must be put before it can go on; None where it is at work.
+    """
+
+    copy: HostCopy
+    since: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    batches: float = 1.0
+    target: torch.device | None = None
+
+
+class DeviceGuard:
+    """Runs what methods do on a device, and again where the device cannot.
+
+    A device without memory gets a second chance with smaller batches, and then the CPU takes over; of a device that
+    failed the CPU takes over at once. The method is put back to the state that the host keeps of it, that of the last
+    image which was sent, and frames since then are added again. The training of the field begins anew. Errors that are
+    not the device's pass through, and so does everything on a CPU.
+
+    Parameters
+    ----------
+    announce
+        Takes lines for the operator.
+    """
+
+    def __init__(self, announce: Callable[[str], None]) -> None:
+        self._announce = announce
+        self._kept: WeakKeyDictionary[LiveMethod, _Kept] = WeakKeyDictionary()
+        self._last_line = ""
+
+    def add_frame(self, method: LiveMethod, kspace: Tensor, traj: Tensor) -> Tensor:
+        """The image of the next frame, on the host; see :meth:`LiveMethod.add_frame`."""
+        # The copy to the host is where a device's errors come to light.
+        image = self.run(method, lambda: method.add_frame(kspace, traj).cpu())
+        if method in self._kept:
+            self._kept[method].since.append((kspace, traj))
+        return image
+
+    def settle(self, method: LiveMethod) -> None:
+        """Keep the state on the host and finish the frame; call it when the image has been sent."""
+
+        def copy() -> None:
+            if method in self._kept:
+                self._kept[method].copy.update(method)
+                self._kept[method].since.clear()
+
+        self.run(method, copy)
+        self.run(method, method.settle)
+
+    def refine(self, method: LiveMethod, control: Control) -> RefinedSeries | None:
+        """The refined series, on the host; see :meth:`LiveMethod.refine`."""
+
+        def on_host() -> RefinedSeries | None:
+            series = method.refine(control)
+            if series is None:
+                return None
+            flow = None if series.flow is None else series.flow.cpu()
+            return replace(series, images=series.images.cpu(), flow=flow)
+
+        return self.run(method, on_host)
+
+    def run(self, method: LiveMethod, work: Callable[[], T]) -> T:
+        """Do something with a method; again, on what is left of the device or on the CPU, if the device fails.
+
+        Raises
+        ------
+        RuntimeError
+            Any error that is not a device's, and every error of the CPU.
+        """
+        import torch
+
+        cpu = torch.device("cpu")
+        while True:
+            if method.device == cpu and method not in self._kept:
+                return work()
+            kept = self._keep(method)
+            try:
+                with smaller_batches(kept.batches):
+                    if kept.target is not None:
+                        self._restore(method, kept, kept.target)
+                        continue
+                    return work()
+            except RuntimeError as error:
+                trouble = device_trouble(error)
+                if trouble is None or cpu in (kept.target, method.device):
+                    raise
+                reason = " ".join(str(error).split())
+            # By now the exception has gone, and with it what its frames held of the device's memory.
+            again = trouble is Trouble.MEMORY and kept.batches == 1.0
+            kept.target, kept.batches = (method.device, _SMALLER) if again else (cpu, 1.0)
+            self._tell(trouble, reason, "smaller batches" if again else device_name(cpu))
+
+    def _keep(self, method: LiveMethod) -> _Kept:
+        from inr_core.methods.host_copy import HostCopy
+
+        if method not in self._kept:
+            self._kept[method] = _Kept(HostCopy())
+            self._kept[method].copy.update(method)
+        return self._kept[method]
+
+    def _restore(self, method: LiveMethod, kept: _Kept, target: torch.device) -> None:
+        import torch
+
+        behind, steps = method.behind, method.steps
+        vars(method).update(dict.fromkeys(set(vars(method)) - {"behind", "steps"}))  # lets go of what is on the device
+        gc.collect()
+        release_memory(target)
+        kept.copy.restore(method, target)
+        method.behind, method.steps = behind, steps
+        for kspace, traj in kept.since:
+            method.add_frame(kspace, traj)
+        kept.target = None
+        if target == torch.device("cpu"):
+            del self._kept[method]  # a CPU needs no guard
+
+    def _tell(self, trouble: Trouble, reason: str, on: str) -> None:
+        line = operator_line("WARNING", f"{trouble.value} ({reason}): the scan goes on with {on}")
+        if line != self._last_line:  # several slices fail alike
+            self._announce(line)
+        self._last_line = line
