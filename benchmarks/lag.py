@@ -186,7 +186,7 @@ def draw(lag: Lag, quick: bool) -> Path:
     limit = f"{_MARGIN:g} x median of frames 90 to 110, {_MARGIN * early:.0f} ms"
     latency.axhline(_MARGIN * early, color=LIMIT, linestyle="--", linewidth=1, label=limit)
     latency.axhline(lag.frame_ms, color=PEER, linewidth=1, label=f"duration of a frame, {lag.frame_ms:g} ms")
-    latency.set_ylim(0, 1.1 * max(2.2 * early, float(np.nanpercentile(lag.latency_ms, 99.5))))
+    latency.set_ylim(0, 1.35 * max(1.5 * early, float(np.nanmax(lag.latency_ms))))
     latency.set_ylabel("latency / ms")
     latency.legend(fontsize=8, loc="upper right", ncols=2)
     memory.plot(frames, lag.memory_mib, color=OTHER, linewidth=1.5, label="resident set of the server")

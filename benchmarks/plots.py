@@ -26,6 +26,14 @@ def new_figure(rows: int, columns: int, width: float = 5.2, height: float = 3.8)
     return figure, axes
 
 
+def plain_log(axis: Any) -> None:
+    """Ticks 1, 2, 5, 10 .. as plain numbers on a logarithmic x or y axis."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+
+
 def write_plot(figure: Any, name: str, *, quick: bool) -> Path:
     """Write ``docs/images/bench_NAME.png``; of a quick run ``build/bench/NAME.png``."""
     path = TRIED / f"{name}.png" if quick else _IMAGES / f"bench_{name}.png"
