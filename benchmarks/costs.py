@@ -7,7 +7,7 @@ and result once, as if all that lies between stayed in the caches.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from inr_core.fields.grid_field import GridField
-from inr_core.fields.weights import Adam, Rows
+from inr_core.fields.weights import Parts
 
 # FINUFFT as FinufftBackend asks for it: fine grid 1.25 times the image, relative accuracy 1e-4.
 _FINE, _TOLERANCE = 1.25, 1e-4
@@ -97,18 +97,18 @@ def _is_smooth(n: int) -> bool:
     return n == 1
 
 
-def field_cost(field: GridField, times: torch.Tensor, *, backward: bool) -> Cost:
-    """Images of a grid field at ``times``, and with ``backward`` the gradient of its weights.
+def field_cost(field: GridField, values: Sequence[torch.Tensor], n: int, *, backward: bool) -> Cost:
+    """``n`` images of a grid field of the ``values`` that they touch, and with ``backward`` the gradient of these.
 
     Each level is interpolated along x, along y and along time by a product with a matrix each, which is constant: so
     one product forward and one backward. Each layer of the decoder is one product forward and two backward. Read:
     touched weights; written: images. Backward the gradient of the images is read and those of the weights are written;
     the decoder's inputs are written forward and read backward.
     """
-    (ny, nx), pixels, n = field.shape, math.prod(field.shape), len(times)
+    (ny, nx), pixels = field.shape, math.prod(field.shape)
     weights, interpolation = 0, 0.0
-    for grid, rows in field.touched(times)[: len(field.levels)]:
-        nodes, features, cells_y, cells_x = grid.value[rows].shape
+    for value in values[: len(field.levels)]:
+        nodes, features, cells_y, cells_x = value.shape
         weights += nodes * features * cells_y * cells_x
         along_x = 0 if cells_x == nx else 2 * nodes * features * cells_y * cells_x * nx
         along_y = 0 if cells_y == ny else 2 * nodes * features * ny * cells_y * nx
@@ -127,12 +127,10 @@ def adam_cost(weights: int) -> Cost:
     return Cost(0, 0, 7 * _REAL * weights)
 
 
-def catch_up_cost(adam: Adam, touched: list[Rows]) -> Cost:
+def catch_up_cost(parts: Parts, missed: Sequence[torch.Tensor]) -> Cost:
     """Steps that rows have missed: their weights and moments are read and written."""
-    late = 0
-    for weights, rows in touched:
-        missed = int((weights.last_step[rows] < adam.steps).sum())
-        late += missed * math.prod(weights.value.shape[1:])
+    rows = [int((count > 0).sum()) for count in missed]
+    late = sum(n * math.prod(value.shape[1:]) for n, value in zip(rows, parts.values, strict=True))
     return Cost(0, 0, 6 * _REAL * late)
 
 

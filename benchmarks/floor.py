@@ -40,10 +40,10 @@ _FIRST = 24  # frames that are not looked at: everything warms up, and maps are 
 _WATCHED = (
     Watched("gridding", MeasuredFrame, "from_samples", lambda i, y, k, shape, *_: _gridding(y, shape)),
     Watched("Toeplitz products", ToeplitzGram, "forward", lambda gram, x: _toeplitz(gram, x)),
-    Watched("field", GridField, "gradients", lambda field, times, _: field_cost(field, times, backward=True)),
-    Watched("field", GridField, "__call__", lambda field, times, *_: field_cost(field, times, backward=False)),
-    Watched("Adam", Adam, "step", lambda adam, touched, gradients, _: adam_cost(sum(g.numel() for g in gradients))),
-    Watched("Adam", Adam, "catch_up", catch_up_cost),
+    Watched("field", GridField, "gradients", lambda field, values, between, _: _gradients(field, values, between)),
+    Watched("field", GridField, "__call__", lambda field, times, *_: _images(field, times)),
+    Watched("Adam", Adam, "move", lambda adam, parts, gradients, _: adam_cost(sum(g.numel() for g in gradients))),
+    Watched("Adam", Adam, "make_good", lambda adam, parts, missed, _: catch_up_cost(parts, missed)),
 )
 
 
@@ -223,6 +223,14 @@ def _gridding(samples: Any, shape: tuple[int, int]) -> Cost:
 def _toeplitz(gram: ToeplitzGram, images: torch.Tensor) -> Cost:
     coils, ny, nx = gram.csm.shape
     return toeplitz_cost(len(images), coils, (ny, nx))
+
+
+def _gradients(field: GridField, values: list[torch.Tensor], between: list[torch.Tensor]) -> Cost:
+    return field_cost(field, values, len(between[0]), backward=True)
+
+
+def _images(field: GridField, times: torch.Tensor) -> Cost:
+    return field_cost(field, [w.value[rows] for w, rows in field.touched(times)], len(times), backward=False)
 
 
 if __name__ == "__main__":
