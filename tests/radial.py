@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inr_core.methods import make_live
 from inr_core.methods.live import RefinedSeries, SeriesQuery
-from inr_core.parameters.live import MeasurementParameters
+from inr_core.parameters.single_frame import SingleFrameParameters
 from inr_core.phantoms import CinePhantom, CoilArray, Grid, kspace, noise, truth
 from inr_core.solvers.control import Control
 from inr_core.trajectory import radial_trajectory, spoke_angles
@@ -91,7 +91,7 @@ def refined_series(
 def gridded() -> Tensor:
     """The frames of the scan with its defaults, by gridding alone."""
     scan = cine_scan()
-    method = make_live("nufft", scan.shape, MeasurementParameters(), torch.device("cpu"))
+    method = make_live("nufft", scan.shape, SingleFrameParameters(), torch.device("cpu"))
     return torch.stack([method.add_frame(k, t) for k, t in zip(scan.kspace, scan.traj, strict=True)])
 
 

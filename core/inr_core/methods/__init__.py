@@ -18,6 +18,7 @@ from inr_core.parameters.grasp import GraspParameters
 from inr_core.parameters.inr import INR_PRESETS, InrParameters
 from inr_core.parameters.live import MeasurementParameters
 from inr_core.parameters.nik import NIK_PRESETS, NikParameters
+from inr_core.parameters.single_frame import SingleFrameParameters
 from inr_core.parameters.stinr import HASH_INR_PRESETS, STINR_PRESETS, HashInrParameters, StinrParameters
 from inr_core.parameters.subspace_inr import SubspaceInrParameters
 from inr_core.parameters.td_dip import TD_DIP_PRESETS, TdDipParameters
@@ -80,14 +81,14 @@ _METHODS = (
     Method(
         "cg_sense",
         "CG-SENSE, each frame by itself",
-        MeasurementParameters,
+        SingleFrameParameters,
         "inr_core.methods.single_frame:CgSenseMethod",
         refines=False,
     ),
     Method(
         "nufft",
         "gridding, coils combined by their maps",
-        MeasurementParameters,
+        SingleFrameParameters,
         "inr_core.methods.single_frame:GriddingMethod",
         refines=False,
     ),

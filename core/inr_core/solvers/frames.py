@@ -43,7 +43,14 @@ class MeasuredFrame:
 
     @classmethod
     def from_samples(
-        cls, index: int, kspace: Tensor, traj: Tensor, shape: tuple[int, int], ramp_exponent: float = 1.0
+        cls,
+        index: int,
+        kspace: Tensor,
+        traj: Tensor,
+        shape: tuple[int, int],
+        ramp_exponent: float = 1.0,
+        *,
+        part: Tensor | None = None,
     ) -> MeasuredFrame:
         """Grid a frame.
 
@@ -59,6 +66,8 @@ class MeasuredFrame:
         ramp_exponent
             Power of the ramp in the weights W of the data: 1 converges fastest, 0 weights all samples as least squares
             does; in between the noise of the periphery is held back.
+        part : (spokes, samples)
+            Factor on the weights, for a frame that others share in; 1 if None.
         """
         if kspace.ndim != 3 or tuple(traj.shape) != (*kspace.shape[1:], 2):
             raise DataError(
@@ -69,6 +78,8 @@ class MeasuredFrame:
         # Samples beyond the band have no density, and none to any power.
         weights = torch.where(density > 0, (density / density.mean()) ** ramp_exponent, 0.0)
         weights = (weights * (density.mean() / weights.mean()))[None]
+        if part is not None:
+            weights = weights * part.to(weights.device)
         # The mean of a transform is its input at zero: the sum of the weights.
         strength = float(weights.double().sum()) / (shape[0] * shape[1])
         weights, points = weights.to(kspace.device), traj[None].to(kspace.device)
