@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inr_core.errors import DataError
 from inr_gadgets.frame import Frame
 
-LIVE_SERIES, REFINED_SERIES, MOTION_SERIES = 1, 2, 3
+LIVE_SERIES, REFINED_SERIES, MOTION_SERIES, DELAYED_SERIES = 1, 2, 3, 4
 _WRAP = 65536  # header counters are 16 bits wide, and ismrmrd wraps them without a word
 
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from inr_core.errors import DataError
 from inr_core.parameters import parameter
 from inr_gadgets.gadget import Gadget
-from inr_gadgets.geometry import LIVE_SERIES, MOTION_SERIES, REFINED_SERIES
+from inr_gadgets.geometry import DELAYED_SERIES, LIVE_SERIES, MOTION_SERIES, REFINED_SERIES
 from inr_gadgets.lines import operator_line
 
 UINT16_MAX = 4095  # 12 bits: what DICOM viewers and vendor databases expect of MR images
 _PERCENTILE = 99.5
-_SERIES_NAMES = {LIVE_SERIES: "live", REFINED_SERIES: "refined", MOTION_SERIES: "motion"}
+_SERIES_NAMES = {LIVE_SERIES: "live", REFINED_SERIES: "refined", MOTION_SERIES: "motion", DELAYED_SERIES: "delayed"}
 
 
 @dataclass(frozen=True)

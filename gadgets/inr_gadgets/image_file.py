@@ -148,7 +148,7 @@ def read_series(
     path
         The .h5 file.
     series
-        The series index: 1 live, 2 refined, 3 motion.
+        The series index: 1 live, 2 refined, 3 motion, 4 delayed.
     group
         The group; None for the last one (by name, so by date) that holds images.
 

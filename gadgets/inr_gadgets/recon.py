@@ -21,6 +21,7 @@ from inr_core.devices import choose_device, device_name, peak_memory_mib, share_
 from inr_core.errors import DataError
 from inr_core.methods import get_method, make_live
 from inr_core.parameters.inr import InrParameters
+from inr_gadgets.delayed import DelayedImages
 from inr_gadgets.device_guard import DeviceGuard
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
@@ -77,7 +78,11 @@ class _Clock:
 
     def time_for_a_step(self, now: float) -> bool:
         """Whether a step now ends before the next frame is due."""
-        return now + self.step_s < self.last_arrival + self.interval_s
+        return self.time_for(self.step_s, now)
+
+    def time_for(self, seconds: float, now: float) -> bool:
+        """The same of work that takes so many seconds."""
+        return now + seconds < self.last_arrival + self.interval_s
 
 
 class ReconGadget(Gadget):
@@ -114,6 +119,13 @@ class ReconGadget(Gadget):
         clock = _Clock((repetition_time_ms(self.header) or 0.0) / 1e3)
         # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
         pending: Callable[[], bool] = getattr(items, "pending", lambda: True)
+        delayed = DelayedImages(described, self._guard, self.announce)
+
+        def time_for(seconds: float) -> bool:
+            if self.parameters.deterministic:
+                return True
+            return not (self.stop.is_set() or pending()) and clock.time_for(seconds, time.monotonic())
+
         for item in items:
             if not isinstance(item, ReconData):
                 yield item
@@ -127,11 +139,13 @@ class ReconGadget(Gadget):
             else:
                 yield image
             self._guard.settle(state.method)  # the image has been sent
+            yield from delayed.after_frame(state, time_for)
             if self.parameters.deterministic:
                 for _ in range(state.method.deterministic_steps):
                     self._guard.run(state.method, state.method.tune)
             else:
                 self._use_idle_time([other.method for other in slices.current.values()], clock, pending)
+        yield from delayed.after_scan(lambda _: not self.stop.is_set())
         yield from slices.unrefined
         if self.parameters.refine and method.refines:
             after = Refinement(

@@ -10,7 +10,7 @@ from inr_core.devices import DEVICES
 from inr_core.errors import ParameterError
 from inr_core.methods import METHOD_NAMES, check_continuous, get_method, get_preset, list_methods
 from inr_core.parameters import DataclassInstance, parameter, parse, plain_name
-from inr_core.parameters.live import MeasurementParameters
+from inr_core.parameters.live import LiveParameters, MeasurementParameters
 
 OWNER = "recon"
 
@@ -107,7 +107,14 @@ def read_parameters(values: Mapping[str, object]) -> ReconParameters:
     if chosen.between:
         check_continuous(method, "set recon.matrix_scale and recon.frame_scale to 1")
     preset = {name: value for name, value in get_preset(method, chosen.preset).items() if not _named(name, values)}
-    return parse(kind, {**preset, **values}, OWNER)
+    made = parse(kind, {**preset, **values}, OWNER)
+    if made.offline and isinstance(made, LiveParameters) and made.delay_frames > 0:
+        raise ParameterError(
+            f"{OWNER}.delay_frames = {made.delay_frames} with {OWNER}.offline=true",
+            "a stream, where somebody waits for each frame",
+            "remove it: the refined series knows what came after a frame",
+        )
+    return made
 
 
 def check_parameters(values: Mapping[str, object]) -> None:

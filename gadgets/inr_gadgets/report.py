@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from inr_core.errors import DataError
-from inr_gadgets.geometry import LIVE_SERIES, REFINED_SERIES
+from inr_gadgets.geometry import DELAYED_SERIES, LIVE_SERIES, REFINED_SERIES
 
 Group = tuple[int, int, int, int]
 _GROUP_NAMES = ("slice", "set", "contrast", "group")
@@ -43,7 +43,7 @@ class Report:
         Parameters
         ----------
         series
-            The image's series: 1 live, 2 refined.
+            The image's series: 1 live, 2 refined, 4 delayed.
         meta
             Its attributes, as text or numbers; docs/architecture.md lists the names.
         place
@@ -71,7 +71,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report: ``frames`` (one row per live image) and ``scan`` (what holds for the whole)."""
-        live, refined = self._rows.get(LIVE_SERIES, []), self._rows.get(REFINED_SERIES, [])
+        live, refined, late = (self._rows.get(series, []) for series in (LIVE_SERIES, REFINED_SERIES, DELAYED_SERIES))
         everything = [row for rows in self._rows.values() for row in rows]
         latencies = [row["latency_ms"] for row in live if row["latency_ms"] is not None]
         dropped = _gaps(live, everything)
@@ -88,7 +88,8 @@ class Report:
             "scan": {
                 "live_frames": len(live),
                 "refined_frames": len(refined),
-                "other_images": len(everything) - len(live) - len(refined),
+                "delayed_frames": len(late),
+                "other_images": len(everything) - len(live) - len(refined) - len(late),
                 "dropped_frames": len(dropped),
                 "dropped": dropped,
                 "latency_ms": _summary(latencies),
@@ -122,6 +123,8 @@ def summary_line(scan: dict[str, Any]) -> str:
     parts = [f"{scan['live_frames']} live frames"]
     if scan["refined_frames"]:
         parts[0] += f", {scan['refined_frames']} refined"
+    if scan["delayed_frames"]:
+        parts[0] += f", {scan['delayed_frames']} delayed"
     if scan["other_images"]:
         parts[0] += f", {scan['other_images']} other images"
     if scan["latency_ms"]["median"] is not None:

@@ -203,6 +203,11 @@ class LiveMethod(ABC):
         return 1
 
     @property
+    def delay_frames(self) -> int:
+        """Frames after which a frame is sent once more, see :meth:`delayed`; 0 if it is not."""
+        return 0
+
+    @property
     def deterministic_steps(self) -> int:
         """Calls of :meth:`tune` after each frame where no clock decides."""
         return 0
@@ -220,6 +225,25 @@ class LiveMethod(ABC):
     def tune(self) -> bool:
         """Use a moment in which no frame is waiting; False if there is nothing to do."""
         return False
+
+    def delayed(self, control: Control | None = None, *, ended: bool = False) -> list[tuple[int, Tensor]]:
+        """Earlier frames, improved by what came after them: call it once the newest frame's image has been sent.
+
+        Frames come in order and once. What is not asked for in time is left out, so a host that has no time for it
+        need not call it.
+
+        Parameters
+        ----------
+        control
+            Asked before each iteration; without time for one there are no frames. No limit if None.
+        ended
+            No frame follows: all that are still due.
+
+        Returns
+        -------
+        Index and image (ny, nx) of each frame; none of methods that were not asked for them, or have none.
+        """
+        return []
 
     def refine(self, control: Control | None = None) -> RefinedSeries | None:
         """What the whole scan says about its frames, once it has ended; None for methods that have nothing to add.

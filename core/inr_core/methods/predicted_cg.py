@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from inr_core.coils import recombine
+from inr_core.errors import ParameterError
 from inr_core.methods.live import LiveMethod
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
+from inr_core.solvers.control import Control
 from inr_core.solvers.expectation import Expectation, residual
+from inr_core.solvers.fixed_lag import FixedLag
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.motion_prior import MotionPrior
 from inr_core.solvers.single_frame import first_frame
@@ -47,7 +50,7 @@ class PredictedCg(LiveMethod):
     the motion may be anywhere: H_past is zero, D forgets what the last frames said, and the iterations are twice as
     many, which gave the first frame after half a heart beat 1.0 dB at 13 spokes and 0.4 dB at 5.
 
-    State: the last frames (``history``), one image, one variance map, one kernel.
+    State: the last frames (``history``), one image, one variance map, one kernel; the last images for ``delay_frames``.
     """
 
     def __init__(self, shape: tuple[int, int], parameters: LiveParameters, device: torch.device) -> None:
@@ -60,11 +63,24 @@ class PredictedCg(LiveMethod):
         self._expectation = Expectation()
         self._outlook: _Outlook | None = None
         self._paused = False
+        self._lag = FixedLag(parameters.delay_frames) if parameters.delay_frames > 0 else None
+        if self._lag is not None and self._lag.window > parameters.history_frames:
+            raise ParameterError(
+                f"history_frames = {parameters.history_frames} with delay_frames = {parameters.delay_frames}",
+                f"at least {self._lag.window} frames, which are solved together",
+                "raise history_frames or lower delay_frames",
+            )
+        self._next_delayed = 0  # index of the first frame that may still be sent again
 
     @property
     def kept_frames(self) -> int:
         """As many as the history holds."""
         return self.history.limit
+
+    @property
+    def delay_frames(self) -> int:
+        """As many as were asked for."""
+        return self._live.delay_frames
 
     def pause(self) -> None:
         """The image before is still the best prediction; where it was measured and how it moved no longer counts."""
@@ -99,7 +115,26 @@ class PredictedCg(LiveMethod):
             self._past_kernel = _FADE * self._past_kernel + frame.kernel
         self.history.append(frame)
         self._previous, self._outlook, self._paused = image, None, False
+        if self._lag is not None:
+            self._lag.append(image)
         return image
+
+    @torch.no_grad()
+    def delayed(self, control: Control | None = None, *, ended: bool = False) -> list[tuple[int, Tensor]]:
+        """The frame ``delay_frames`` before the newest, see :class:`FixedLag`; when the scan has ended, those after it.
+
+        Of the strongest virtual coils, as the live images.
+        """
+        super().settle()
+        newest, csm = self.n_frames - 1, self.calibration.csm
+        if self._lag is None or csm is None or newest < (0 if ended else self._lag.delay):
+            return []
+        if not self._lag.improve(list(self.history), csm[: self._live.live_coils], control or Control()):
+            return []
+        due = newest - self._lag.delay
+        first = max(self._next_delayed, due)
+        self._next_delayed = (newest if ended else due) + 1
+        return [(i, self._lag.image(newest - i)) for i in range(first, self._next_delayed)]
 
     def _strongest(self, frame: MeasuredFrame, csm: Tensor) -> tuple[MeasuredFrame, Tensor]:
         """The frame and maps of the first virtual coils, which are the strongest: enough for a live image."""
@@ -141,3 +176,5 @@ class PredictedCg(LiveMethod):
         self._outlook = None
         if self._previous is not None:
             self._previous = recombine(self._previous, before, after)
+        if self._lag is not None:
+            self._lag.maps_changed(before, after)

@@ -49,3 +49,10 @@ class LiveParameters(MeasurementParameters):
         minimum=2,
         maximum=100000,
     )
+    delay_frames: int = parameter(
+        0,
+        "send each frame once more, so much later and improved by what came in between, as series 4; 0 for none",
+        unit="frames",
+        minimum=0,
+        maximum=16,
+    )
