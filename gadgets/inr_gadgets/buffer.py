@@ -13,6 +13,7 @@ import numpy as np
 from inr_core.errors import DataError
 from inr_gadgets.buffer_parameters import BufferParameters
 from inr_gadgets.conventions.angles import AngleRule, angle_rule
+from inr_gadgets.conventions.delays import SliceDelays
 from inr_gadgets.conventions.framing import Facts, Framer, Positions, facts_of
 from inr_gadgets.conventions.readouts import REVERSE, Group, kind
 from inr_gadgets.conventions.sampling import Sampling, embedded_spoke, find_sampling, straight_spoke
@@ -22,7 +23,7 @@ from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.header import Encoding, encoding
 from inr_gadgets.lines import operator_line
-from inr_gadgets.planes import Field, PlaneWatch
+from inr_gadgets.planes import Field, Plane, PlaneWatch
 from inr_gadgets.stars import Stars
 
 __all__ = ["BufferGadget", "BufferParameters"]
@@ -77,6 +78,7 @@ class BufferGadget(Gadget):
         self._framers: dict[Group, Framer] = {}
         self._stars: dict[Group, Stars] = {}
         self._numbers: dict[Group, int] = {}
+        self._delays: dict[Group, SliceDelays] = {}
 
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
         """Frames of the acquisitions among ``items``; everything else is handed on.
@@ -209,7 +211,9 @@ class BufferGadget(Gadget):
             np.conjugate(kspace, out=kspace)
         kspace = self._opening.whitener.apply(kspace)
         slices = kspace[None, :, :, 0] if stack is None else stack.transform(kspace)
-        reference = [row[stack.reference if stack else 0] for row in rows]
+        middle = stack.reference if stack else 0
+        reference = [row[middle] for row in rows]
+        traj, delays = self._without_delays(kspace[:, :, middle], reference, group)
         x_mm, y_mm, z_mm = space.encoding.recon_fov_mm
         self._n_frames += 1
         for number in range(1) if stack is None else stack.order:
@@ -218,7 +222,7 @@ class BufferGadget(Gadget):
                 _move_to_slice(headers, stack, number)
             yield Frame.from_readouts(
                 slices[number],
-                np.stack([spoke.traj for spoke in reference]),
+                traj,
                 headers,
                 matrix=space.encoding.matrix,
                 fov_mm=(x_mm, y_mm, stack.slice_mm if stack else z_mm),
@@ -226,7 +230,29 @@ class BufferGadget(Gadget):
                 group=self._numbers[group] + number,
                 partitions=stack.n_partitions if stack else 1,
                 arrived=getattr(rows[-1][-1].acquisition, "arrived", None),
+                delays=delays,
             )
+
+    def _without_delays(
+        self, kspace: np.ndarray, spokes: list[_Spoke], group: Group
+    ) -> tuple[np.ndarray, tuple[float, float, float]]:
+        """A frame's trajectory as the gradients really played it, and the (Sx, Sy, Sxy) that it was corrected by."""
+        traj = np.stack([spoke.traj for spoke in spokes])
+        if self.parameters.delays == "off":
+            return traj, (0.0, 0.0, 0.0)
+        known, plane, first = self._delays.get(group), Plane.of(spokes[0].acquisition), 0
+        if known is None or known.turned(plane):
+            known = self._delays[group] = SliceDelays(self._spaces[group.encoding].sampling.aspect, plane)
+        else:
+            first = -self._framers[group].framing.stride  # of a sliding window the others are known
+        if known.add(kspace[:, first:], traj[first:]):
+            self._say_delays(group)
+        applied = known.applied
+        return known.corrected(traj), (applied.sx, applied.sy, applied.sxy) if applied else (0.0, 0.0, 0.0)
+
+    def _say_delays(self, group: Group) -> None:
+        label = f"group {self._numbers[group]}: " if len(self._framers) > 1 else ""
+        self.announce(label + self._delays[group].text)
 
     def _finish(self) -> Iterator[Frame]:
         """The last frames of the scan, cut short or not, and what became of the readouts that are in none."""
@@ -240,6 +266,10 @@ class BufferGadget(Gadget):
         for group, framer in self._framers.items():
             for rows in framer.flush():
                 yield from self._frames(rows, group, framer.n_frames - 1)
+        for group, delays in self._delays.items():
+            if not delays.text:
+                delays.finish()
+                self._say_delays(group)
         self._summarise()
 
     def _nothing_made(self, known: Understanding) -> DataError:

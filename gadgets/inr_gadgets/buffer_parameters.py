@@ -66,6 +66,11 @@ class BufferParameters:
     partition_center: int = parameter(
         -1, "kspace_encode_step_2 of the partition at kz = 0; -1 takes it from the header", minimum=-1, maximum=4096
     )
+    delays: str = parameter(
+        "auto",
+        "gradient delays; auto: estimate them from the first spokes and correct the trajectory if it is worth it; off",
+        choices=("auto", "off"),
+    )
     conjugate: bool = parameter(False, "conjugate the samples, for data with the other sign of the Fourier transform")
     whiten: str = parameter(
         "auto", "auto: whiten the coils if a noise scan precedes the data; off: never", choices=("auto", "off")

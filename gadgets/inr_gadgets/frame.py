@@ -11,6 +11,8 @@ from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData, Samplin
 
 # Positions in the first readout header's user_int that carry what ReconData has no place for.
 FRAME_INDEX_SLOT, GROUP_INDEX_SLOT = 7, 6
+# The same in its user_float: Sx, Sy and Sxy of the gradient delays.
+_DELAY_SLOTS = slice(5, 8)
 
 
 class Frame(ReconData):  # type: ignore[misc]
@@ -28,10 +30,18 @@ class Frame(ReconData):  # type: ignore[misc]
     arrived : float
         ``time.monotonic()`` at which the frame's last readout had been read. It does not travel over the wire: a
         frame that comes from another process arrives when it is read here.
+    delays : (float, float, float)
+        Gradient delays (Sx, Sy, Sxy), samples, by which its trajectory has been corrected; zeros for none.
     """
 
-    def __init__(self, bits: Sequence[ReconBit], arrived: float | None = None) -> None:
+    def __init__(
+        self,
+        bits: Sequence[ReconBit],
+        arrived: float | None = None,
+        delays: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
         super().__init__(list(bits))
+        self.delays = delays
         self.arrived = time.monotonic() if arrived is None else arrived
 
     @classmethod
@@ -47,6 +57,7 @@ class Frame(ReconData):  # type: ignore[misc]
         group: int = 0,
         partitions: int = 1,
         arrived: float | None = None,
+        delays: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> Frame:
         """Gather readouts into a frame.
 
@@ -66,6 +77,8 @@ class Frame(ReconData):  # type: ignore[misc]
             Of the stack of stars that it is a slice of: so many readouts were played for each of its own.
         arrived
             See the class; None for now.
+        delays
+            See the class.
         """
         n_coils, n_spokes, n_samples = kspace.shape
         data = (
@@ -79,19 +92,22 @@ class Frame(ReconData):  # type: ignore[misc]
         # The first header alone: an image takes the middle one's, and so the scanner's own numbers (but of one spoke).
         first = stamped[0, 0, 0, 0, 0]
         first.user_int[FRAME_INDEX_SLOT], first.user_int[GROUP_INDEX_SLOT] = index, group
+        first.user_float[_DELAY_SLOTS] = delays
         sampling = SamplingDescription()
         sampling.recon_matrix[:] = (*matrix, 1)
         sampling.encoded_matrix[:] = (n_samples, n_spokes, partitions)
         sampling.recon_FOV[:] = fov_mm
         sampling.encoded_FOV[:] = fov_mm
-        return cls([ReconBit(ReconBuffer(data, trajectory, None, stamped, sampling))], arrived)
+        return cls([ReconBit(ReconBuffer(data, trajectory, None, stamped, sampling))], arrived, delays)
 
     @classmethod
     def from_recon_data(cls, recon_data: ReconData) -> Frame:
         """Take over what came from another process; a Frame is returned as it is."""
         if isinstance(recon_data, cls):
             return recon_data
-        return cls(recon_data.bits, getattr(recon_data, "arrived", None))
+        first = recon_data.bits[0].data.headers.reshape(-1, order="F")[0]
+        sx, sy, sxy = first.user_float[_DELAY_SLOTS]
+        return cls(recon_data.bits, getattr(recon_data, "arrived", None), (sx, sy, sxy))
 
     def without_data(self) -> Frame:
         """What an image's geometry needs of the frame: its middle readout's header and the matrix.
@@ -102,7 +118,7 @@ class Frame(ReconData):  # type: ignore[misc]
         middle = np.empty((1, 1, 1, 1, 1), dtype=object)
         middle[0, 0, 0, 0, 0] = self.headers[len(self.headers) // 2]
         no_data, no_traj = np.empty((0, 1, 1, 0, 1, 1, 1), np.complex64), np.empty((2, 0, 1, 1, 1, 1, 1), np.float32)
-        return Frame([ReconBit(ReconBuffer(no_data, no_traj, None, middle, bit.sampling))], self.arrived)
+        return Frame([ReconBit(ReconBuffer(no_data, no_traj, None, middle, bit.sampling))], self.arrived, self.delays)
 
     @property
     def kspace(self) -> np.ndarray:

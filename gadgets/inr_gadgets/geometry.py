@@ -73,6 +73,8 @@ def image_for(
             "ImageColumnDir": [f"{value:.18f}" for value in middle.phase_dir],
         }
     )
+    if any(frame.delays):
+        attributes["inr_delays"] = [f"{value:.4f}" for value in frame.delays]
     attributes.update(meta or {})
     image.meta = attributes
     return image

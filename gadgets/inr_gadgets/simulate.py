@@ -14,6 +14,7 @@ import ismrmrd
 import numpy as np
 
 from inr_core.errors import DataError, ParameterError
+from inr_core.gradient_delays import GradientDelays, corrected
 from inr_core.parameters import parameter, parse, plain_name
 from inr_core.trajectory import golden_angle, radial_trajectory, raga_angle, spoke_angles
 from inr_gadgets.scan_file import ScanWriter
@@ -53,6 +54,9 @@ class SimulationParameters:
     base: str = parameter("pi", "what golden, tiny and raga divide: a half turn or a full one", choices=("pi", "2pi"))
     first_angle_deg: float = parameter(0.0, "angle of the first spoke", unit="degrees")
     trajectory: str = parameter("embedded", "whether the readouts carry their trajectory", choices=("embedded", "none"))
+    delays: str = parameter(
+        "0:0:0", "gradient delays Sx:Sy:Sxy, samples: by how much samples do not lie where the trajectory says"
+    )
     noise: float = parameter(1e-3, "standard deviation of the real part, relative to the largest sample", minimum=0)
     noise_correlation: float = parameter(0.0, "correlation of the noise of neighbouring coils", minimum=0, maximum=0.95)
     noise_scan: bool = parameter(False, "begin with a noise readout")
@@ -196,6 +200,23 @@ def angle_step_deg(angle: str, base: str = "pi") -> float:
     return degrees
 
 
+def gradient_delays(text: str) -> GradientDelays:
+    """Read gradient delays from ``Sx:Sy:Sxy`` in samples.
+
+    Raises
+    ------
+    ParameterError
+        If they are not three numbers.
+    """
+    try:
+        numbers = [float(word) for word in text.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 or not all(math.isfinite(number) for number in numbers):
+        raise ParameterError(f"simulate.delays = '{text}'", "Sx:Sy:Sxy in samples, for example 0.3:-0.5:0.1")
+    return GradientDelays(sx=numbers[0], sy=numbers[1], sxy=numbers[2])
+
+
 def _write(writer: ScanWriter, p: SimulationParameters, progress: Callable[[float], None]) -> dict[str, Any]:
     """Write all readouts; gives what the truth file holds."""
     # The phantoms bring torch with them, which the command line must not wait for.
@@ -206,14 +227,15 @@ def _write(writer: ScanWriter, p: SimulationParameters, progress: Callable[[floa
     coils = CoilArray.loops(p.coils, grid.fov_mm, p.seed)
     rng = np.random.default_rng((p.seed, 1))
     covariance = noise_correlation(p.coils, p.noise_correlation) if p.noise_correlation else None
-    step, n_samples = angle_step_deg(p.angle, p.base), 2 * p.matrix
+    step, n_samples, delays = angle_step_deg(p.angle, p.base), 2 * p.matrix, gradient_delays(p.delays)
     images, moments = [], []
     sigma = 0.0
     for frame in range(p.frames):
         counter = frame * p.spokes + np.arange(p.spokes)
         times = counter[:, None] * p.tr_ms + np.arange(p.partitions) * p.readout_ms  # (spokes, partitions)
         traj = radial_trajectory(spoke_angles(counter, step, p.first_angle_deg), n_samples)
-        layers = [kspace(layer, coils, grid, traj, times[:, i]) for i, layer in enumerate(partitions)]
+        played = corrected(traj, delays)
+        layers = [kspace(layer, coils, grid, played, times[:, i]) for i, layer in enumerate(partitions)]
         data = np.stack(layers, axis=2)  # (coils, spokes, partitions, samples)
         if frame == 0:
             sigma = p.noise * float(np.abs(data).max())

@@ -49,7 +49,7 @@ def test_frames_of_a_plain_scan() -> None:
     assert frames[1].traj == pytest.approx(golden(range(5, 10)), abs=1e-6)
     assert (frames[0].matrix, frames[0].fov_mm) == ((N, N), (300.0, 300.0, 8.0))
     assert [h.scan_counter for h in frames[2].headers] == [10, 11, 12, 13, 14]
-    assert lines[1:] == ["3 frames of 15 spokes"]
+    assert lines[1:] == ["gradient delays not corrected: 15 spokes do not tell them", "3 frames of 15 spokes"]
 
 
 @pytest.mark.parametrize("scale", [1.0, 2 * np.pi, N, 2 * N])

@@ -68,6 +68,17 @@ def test_a_slice_of_a_stack_knows_its_partitions_on_the_other_side_of_a_wire() -
     assert Frame.from_recon_data(received).partitions == 12
 
 
+def test_gradient_delays_are_known_on_the_other_side_of_a_wire_and_without_data() -> None:
+    frame = made(delays=(0.25, -0.5, 0.125))
+    here, there = socket.socketpair()
+    with here, there:
+        here.sendall(serialise(frame) + Close().pack())
+        here.shutdown(socket.SHUT_WR)
+        (received,) = Connection(there)
+    assert Frame.from_recon_data(received).delays == frame.without_data().delays == (0.25, -0.5, 0.125)
+    assert made().delays == (0, 0, 0)
+
+
 def test_the_readouts_own_headers_are_not_touched() -> None:
     headers = [readout(i).getHead() for i in range(SPOKES)]
     Frame.from_readouts(*samples(), headers, matrix=(6, 4), fov_mm=(1, 1, 1), index=3, group=4)

@@ -11,7 +11,13 @@ import pytest
 
 from inr_core.errors import DataError, ParameterError
 from inr_gadgets.scan_file import ScanFile
-from inr_gadgets.simulate import SimulationParameters, angle_step_deg, simulate, simulation_parameters
+from inr_gadgets.simulate import (
+    SimulationParameters,
+    angle_step_deg,
+    gradient_delays,
+    simulate,
+    simulation_parameters,
+)
 
 SMALL = {"matrix": 24, "frames": 3, "spokes": 5, "coils": 2}
 
@@ -45,6 +51,22 @@ def test_the_scan_and_its_truth(tmp_path: Path) -> None:
     np.testing.assert_allclose(truth["times_ms"], [8, 28, 48])
     assert truth["spokes"] == 5
     assert truth["angle_deg"] == pytest.approx(111.246, abs=1e-3)
+
+
+def test_gradient_delays_move_the_samples_and_not_the_trajectory(tmp_path: Path) -> None:
+    delayed = readouts(simulate(tmp_path / "delayed.h5", noise=0, delays="2:-1:1", **SMALL).scan)
+    plain = readouts(simulate(tmp_path / "plain.h5", noise=0, **SMALL).scan)
+    np.testing.assert_array_equal(delayed[3].traj, plain[3].traj)
+    # The first spoke goes along x: shifted by Sx along itself, and by Sxy to its side.
+    assert not np.allclose(delayed[0].data[:, :-2], plain[0].data[:, 2:], rtol=0.02)
+    aside = readouts(simulate(tmp_path / "aside.h5", noise=0, delays="0:0:1", **SMALL).scan)
+    np.testing.assert_allclose(delayed[0].data[:, :-2], aside[0].data[:, 2:], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["", "1", "1:2", "1:2:3:4", "a:0:0", "nan:0:0"])
+def test_gradient_delays_that_are_none(text: str) -> None:
+    with pytest.raises(ParameterError, match=f"simulate.delays = '{text}'; expected Sx:Sy:Sxy in samples"):
+        gradient_delays(text)
 
 
 def test_the_data_are_the_transform_of_the_truth(tmp_path: Path) -> None:

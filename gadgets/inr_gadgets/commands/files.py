@@ -41,6 +41,9 @@ def simulate(
     trajectory: Annotated[
         str | None, typer.Option(help="embedded or none: do readouts carry theirs?", show_default="embedded")
     ] = None,
+    delays: Annotated[
+        str | None, typer.Option(metavar="Sx:Sy:Sxy", help="Gradient delays, samples.", show_default="0:0:0")
+    ] = None,
     noise_scan: Annotated[bool, typer.Option("--noise-scan", help="Begin with a noise readout.")] = False,
     ecg: Annotated[bool, typer.Option("--ecg", help="Send an ECG between the readouts.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of noise and coils.", show_default="0")] = None,
@@ -62,6 +65,7 @@ def simulate(
         "noise": noise,
         "angle": angle,
         "trajectory": trajectory,
+        "delays": delays,
         "noise_scan": noise_scan or None,
         "ecg": ecg or None,
         "seed": seed,
