@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def machine() -> dict[str, Any]:
         "load_before": round(os.getloadavg()[0], 2),
         "cuda": cuda,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: _version(name) for name in packages},
         "command": " ".join(["python", *sys.argv]),
     }
 
@@ -105,6 +105,13 @@ def save(
     content = {**described, "scan": scan, "figures": [asdict(f) for f in figures], **more}
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout that is not installed, on a machine for the core alone
+        return "not installed"
 
 
 def _processor() -> str:

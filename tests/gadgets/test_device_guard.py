@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inr_core.batches import at_once
-from inr_core.devices import Trouble, device_trouble
+from inr_core.devices import Trouble, cuda_problem, device_trouble
 from inr_core.errors import DataError
 from inr_core.methods import get_method, make_live
 from inr_core.methods.inr import InrMethod
@@ -213,3 +213,18 @@ def test_slices_that_fail_alike_are_told_once(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_what_a_device_failed_of(text: str, trouble: Trouble | None) -> None:
     assert device_trouble(RuntimeError(text)) is trouble
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(cuda_problem() is not None, reason=f"no CUDA: {cuda_problem()}")
+def test_a_real_device_without_memory() -> None:
+    expected, method, (guard, lines) = undisturbed(), made(device=torch.device("cuda")), guarded()
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-7)
+    try:
+        images = streamed(guard, method)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert method.device == CPU
+    assert [line.startswith("WARNING: the GPU has too little memory") for line in lines] == [True, True]
+    assert all(map(torch.equal, images, expected))

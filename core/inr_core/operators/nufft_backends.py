@@ -20,7 +20,7 @@ from torch import Tensor
 
 from inr_core.errors import MissingDependencyError, ParameterError
 
-BACKENDS = ("auto", "finufft", "cufinufft", "torchkbnufft")
+BACKENDS = ("auto", "finufft", "cufinufft", "direct", "torchkbnufft")
 
 
 class NufftBackend(Protocol):
@@ -37,8 +37,8 @@ def make_backend(name: str, device: torch.device, dtype: torch.dtype, tolerance:
     Parameters
     ----------
     name
-        One of ``BACKENDS``; ``auto`` is FINUFFT on the CPU, and on CUDA cuFINUFFT where it is installed, else
-        torchkbnufft.
+        One of ``BACKENDS``; ``auto`` is FINUFFT on the CPU, and on CUDA cuFINUFFT where it is installed, else the
+        direct sums.
     device, dtype
         Where the tensors live and the real dtype of the points.
     tolerance
@@ -56,11 +56,13 @@ def make_backend(name: str, device: torch.device, dtype: torch.dtype, tolerance:
     on_cuda = device.type == "cuda"
     has_cufinufft = on_cuda and importlib.util.find_spec("cufinufft") is not None
     if name == "auto":
-        name = "finufft" if not on_cuda else ("cufinufft" if has_cufinufft else "torchkbnufft")
+        name = "finufft" if not on_cuda else ("cufinufft" if has_cufinufft else "direct")
     if tolerance is None:
         tolerance = 1e-4 if dtype == torch.float32 else 1e-12
     if name == "torchkbnufft":
         return TorchKbBackend()
+    if name == "direct":
+        return DirectBackend()
     if (name == "cufinufft") != on_cuda:
         raise ParameterError(f"NUFFT backend {name} on {device}", "finufft on the CPU, cufinufft on CUDA")
     if name == "cufinufft":
@@ -123,10 +125,38 @@ class CuFinufftBackend:
         return out
 
 
+class DirectBackend:
+    """The sums as they are written, on any device: what a GPU does in less time than it plans a transform.
+
+    exp(2 pi i p . r) is a factor along y times one along x, so a sum over all samples for all pixels is a product of
+    two matrices, (ny, samples) and (samples, nx): 3.5 GFLOP for 8 coils and 13 spokes at 128 x 128, 246 for 34 spokes
+    at 384 x 384. No table and no plan, and accurate to rounding.
+    """
+
+    def type1(self, points: Tensor, coefficients: Tensor, shape: tuple[int, int]) -> Tensor:
+        along_y, along_x = self._waves(points, shape)
+        return torch.stack([(along_y * values[:, None]).T @ along_x for values in coefficients])
+
+    def type2(self, points: Tensor, images: Tensor) -> Tensor:
+        along_y, along_x = (waves.conj() for waves in self._waves(points, (images.shape[-2], images.shape[-1])))
+        return torch.stack([((along_y @ image) * along_x).sum(1) for image in images])
+
+    @staticmethod
+    def _waves(points: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """exp(2 pi i k r) along y and x, (samples, ny) and (samples, nx)."""
+        made = []
+        for k, n in zip((points[:, 1], points[:, 0]), shape, strict=True):
+            turns = k.double()[:, None] * (torch.arange(n, device=k.device) - n // 2)
+            # Whole turns go before the rounding to single precision, which has no digits to spare for them.
+            angle = (2 * math.pi * (turns - turns.round())).to(points.dtype)
+            made.append(torch.polar(torch.ones_like(angle), angle))
+        return made[0], made[1]
+
+
 class TorchKbBackend:
     """torchkbnufft (Muckley et al., ISMRM Workshop 2020): Kaiser-Bessel gridding in torch, on any device.
 
-    The reference and the fallback. Its interpolation table makes it accurate to about 1e-3 of the largest value,
+    The reference in tests. Its interpolation table makes it accurate to about 1e-3 of the largest value,
     whatever the precision; forward and adjoint use the same table, so they are adjoint to rounding.
     """
 

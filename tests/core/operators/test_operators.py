@@ -25,7 +25,7 @@ def trajectory(dtype: torch.dtype = torch.float64) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("backend", "accuracy"), [("finufft", 1e-10), ("torchkbnufft", 2e-3)])
+@pytest.mark.parametrize(("backend", "accuracy"), [("finufft", 1e-10), ("direct", 1e-12), ("torchkbnufft", 2e-3)])
 def test_nufft_is_the_explicit_sum(shape: tuple[int, int], backend: str, accuracy: float) -> None:
     traj, x = trajectory(), rand(FRAMES, COILS, *shape)
     expected = explicit_dft(x, traj)
@@ -35,7 +35,7 @@ def test_nufft_is_the_explicit_sum(shape: tuple[int, int], backend: str, accurac
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("backend", ["finufft", "torchkbnufft"])
+@pytest.mark.parametrize("backend", ["finufft", "direct", "torchkbnufft"])
 def test_nufft_adjoint_and_gradient(shape: tuple[int, int], backend: str) -> None:
     operator = Nufft(trajectory(), shape, backend)
     x, y = rand(FRAMES, COILS, *shape), rand(FRAMES, COILS, SPOKES, SAMPLES, seed=1)
@@ -43,13 +43,21 @@ def test_nufft_adjoint_and_gradient(shape: tuple[int, int], backend: str) -> Non
     check_gradient(operator, x, y)
 
 
-@pytest.mark.parametrize("backend", ["finufft", "torchkbnufft"])
+@pytest.mark.parametrize("backend", ["finufft", "direct", "torchkbnufft"])
 def test_single_precision_agrees_with_double(backend: str) -> None:
     shape, x = (15, 22), rand(FRAMES, COILS, 15, 22)
     single = Nufft(trajectory(torch.float32), shape, backend).forward(x.to(torch.complex64))
     double = Nufft(trajectory(), shape, backend).forward(x)
     assert single.dtype == torch.complex64
     assert (single - double).norm() / double.norm() < 2e-4  # FINUFFT's own tolerance in single precision is 1e-4
+
+
+def test_direct_sums_keep_their_accuracy_in_single_precision_far_from_the_centre() -> None:
+    x = rand(1, 1, 4, 1024)
+    traj = torch.rand(1, 1, 40, 2, generator=torch.Generator().manual_seed(0)) - 0.5
+    single = Nufft(traj, (4, 1024), "direct").forward(x.to(torch.complex64))
+    double = explicit_dft(x, traj.double())
+    assert (single - double).norm() / double.norm() < 1e-6
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -134,7 +142,7 @@ def test_wrong_shapes_are_refused(call: object, message: str) -> None:
 def test_backends_are_refused_by_name() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     with pytest.raises(
-        ParameterError, match="NUFFT backend 'fftw'; expected one of auto, finufft, cufinufft, torchkbnufft"
+        ParameterError, match="NUFFT backend 'fftw'; expected one of auto, finufft, cufinufft, direct, torchkbnufft"
     ):
         make_backend("fftw", cpu, torch.float32)
     with pytest.raises(ParameterError, match="NUFFT backend cufinufft on cpu; expected finufft on the CPU"):
@@ -142,13 +150,14 @@ def test_backends_are_refused_by_name() -> None:
     try:
         import cufinufft  # noqa: F401
     except ImportError:
+        assert type(make_backend("auto", cuda, torch.float32)).__name__ == "DirectBackend"
         with pytest.raises(
             MissingDependencyError, match=r"cufinufft is not installed; pip install 'inr-recon\[cuda\]'"
         ):
             make_backend("cufinufft", cuda, torch.float32)
 
 
-@pytest.mark.parametrize("backend", ["finufft", "torchkbnufft"])
+@pytest.mark.parametrize("backend", ["finufft", "direct", "torchkbnufft"])
 def test_lazily_conjugated_tensors_are_what_they_say(backend: str) -> None:
     operator = Nufft(trajectory(), (15, 22), backend)
     x, y = rand(FRAMES, COILS, 15, 22), rand(FRAMES, COILS, SPOKES, SAMPLES)
