@@ -35,7 +35,7 @@ _SETTINGS = {
     "recon.polish_rounds": "2",
     "recon.polish_iterations": "2",
 }
-_CYCLE = 8  # frames that are simulated; they are repeated
+_CYCLE, _SPOKES, _FRAME_MS = 16, 13, 39.0  # frames that are simulated, a beat; they are repeated
 _LIMIT_MIB = 4096
 
 
@@ -132,7 +132,8 @@ def measure(case: Case, folder: Path) -> Point:
     """Run a scan; its cycle is simulated if it is not there yet."""
     cycle = folder / f"cycle_{case.matrix}_{case.coils}.h5"
     if not cycle.exists():
-        simulate(cycle, matrix=case.matrix, coils=case.coils, spokes=13, frames=_CYCLE)
+        size = {"matrix": case.matrix, "coils": case.coils, "spokes": _SPOKES}
+        simulate(cycle, **size, frames=_CYCLE, period_ms=_CYCLE * _FRAME_MS)
     settings = [f"{name}={value}" for name, value in {**_SETTINGS, **case.settings}.items()]
     program = Path(__file__).with_name("scaling_point.py")
     words = [sys.executable, program, cycle, case.frames, case.slices, *settings]
