@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from results import TRIED
+from results import TRIED, plot_path
 
 from inr_gadgets.demo_figure import figure_classes
 
-_IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 OURS, PEER, OTHER, LIMIT = "tab:blue", "tab:orange", "tab:green", "tab:red"
 """One colour for what is ours, the peer, a third thing and a target."""
 
@@ -36,7 +35,7 @@ def plain_log(axis: Any) -> None:
 
 def write_plot(figure: Any, name: str, *, quick: bool) -> Path:
     """Write ``docs/images/bench_NAME.png``; of a quick run ``build/bench/NAME.png``."""
-    path = TRIED / f"{name}.png" if quick else _IMAGES / f"bench_{name}.png"
+    path = TRIED / f"{name}.png" if quick else plot_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     return path

@@ -95,6 +95,11 @@ def verdict(figure: Figure) -> str:
     return "" if figure.reached is None else ("reached" if figure.reached else "NOT reached")
 
 
+def plot_path(name: str) -> Path:
+    """Where the plot of a benchmark lies, if it has one."""
+    return Path(__file__).resolve().parents[1] / "docs" / "images" / f"bench_{name}.png"
+
+
 def save(
     name: str, described: dict[str, Any], scan: str, figures: list[Figure], *, quick: bool = False, **more: Any
 ) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results import RESULTS, Figure, value_text, verdict
+from results import RESULTS, Figure, plot_path, value_text, verdict
 from rich.console import Console
 from rich.table import Table
 
@@ -58,7 +58,10 @@ def page(results: list[Result]) -> str:
     parts.append(_markdown(["benchmark", "figure", "measured", "target", ""], [[r.name, *_row(f)] for r, f in targets]))
     for result in results:
         rows = [_row(figure) for figure in result.figures]
-        parts += [f"## {result.name}", _about(result.described), _markdown(["figure", "measured", "target", ""], rows)]
+        parts += [f"## {result.name}", _about(result.described)]
+        if plot_path(result.name).exists():
+            parts.append(f"![{result.name}](../../docs/images/{plot_path(result.name).name})")
+        parts.append(_markdown(["figure", "measured", "target", ""], rows))
     return "\n\n".join(parts) + "\n"
 
 
