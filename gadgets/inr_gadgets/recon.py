@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ismrmrd
 from gadgetron.types.recon_data import ReconData
 
 from inr_core.devices import choose_device, device_name, peak_memory_mib, share_cores
-from inr_core.errors import DataError
+from inr_core.errors import DataError, ParameterError
 from inr_core.methods import get_method, make_live
 from inr_core.parameters.inr import InrParameters
 from inr_gadgets.delayed import DelayedImages
@@ -27,8 +28,10 @@ from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.geometry import LIVE_SERIES, image_for
 from inr_gadgets.header import repetition_time_ms
+from inr_gadgets.lines import operator_line
 from inr_gadgets.recon_parameters import ReconParameters, check_parameters, known_parameters, read_parameters
 from inr_gadgets.refinement import Refinement
+from inr_gadgets.scan_state import ScanState, coil_labels
 from inr_gadgets.slices import Slices, SliceState
 
 if TYPE_CHECKING:
@@ -115,6 +118,8 @@ class ReconGadget(Gadget):
             self._guard,
             self.announce,
             by_arrival=not self.parameters.deterministic,
+            warm=self._warm_state(),
+            coils=coil_labels(self.header),
         )
         clock = _Clock((repetition_time_ms(self.header) or 0.0) / 1e3)
         # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
@@ -146,6 +151,8 @@ class ReconGadget(Gadget):
             else:
                 self._use_idle_time([other.method for other in slices.current.values()], clock, pending)
         yield from delayed.after_scan(lambda _: not self.stop.is_set())
+        if self.parameters.save_state:
+            self._save(slices.learnt())
         yield from slices.unrefined
         if self.parameters.refine and method.refines:
             after = Refinement(
@@ -161,6 +168,32 @@ class ReconGadget(Gadget):
             yield from self._after_scan(after)
         elif self.parameters.offline:
             yield from (image for states in slices.all() for state in states for image in state.held)
+
+    def _warm_state(self) -> ScanState | None:
+        """What to begin with, before any work is done for a scan that cannot be begun as it was asked for."""
+        source, target = (
+            Path(name) if name else None for name in (self.parameters.warm_start, self.parameters.save_state)
+        )
+        if target is not None and not target.parent.is_dir():
+            raise ParameterError(f"recon.save_state = '{target}'", "a file in a folder that exists", "make the folder")
+        if source is None:
+            return None
+        if source == target and not source.exists():
+            self.announce(f"{source} is not there yet: no warm start")
+            return None
+        state = ScanState.load(source)
+        self.announce(f"warm start from {source}, {state}")
+        return state
+
+    def _save(self, state: ScanState) -> None:
+        """A file that cannot be written costs the next scan its warm start, and this one nothing."""
+        path = Path(self.parameters.save_state)
+        try:
+            state.save(path)
+        except OSError as error:
+            self.announce(operator_line("WARNING", f"the state is not saved: {error}"))
+        else:
+            self.announce(f"state of {state} saved in {path}")
 
     def _after_scan(self, after: Refinement) -> Iterator[ismrmrd.Image]:
         """The refined series; of what has none the live images that were held back."""

@@ -32,6 +32,12 @@ class ReconParameters(MeasurementParameters):
     refine_seconds: float = parameter(
         150.0, "time limit of the refinement, unless recon.deterministic is true", unit="s", minimum=0, maximum=1e5
     )
+    save_state: str = parameter(
+        "", "file to write at the end of the scan, for the warm start of another scan of the same slices", path=True
+    )
+    warm_start: str = parameter(
+        "", "file of recon.save_state to begin with; it may be missing if save_state is the same", path=True
+    )
     matrix_scale: float = parameter(
         1.0,
         "pixels of the refined series for each measured one along an axis; for continuous methods",

@@ -10,11 +10,12 @@ from typing import Any
 
 from inr_core.errors import ConfigError, ParameterError, ProtocolError
 from inr_core.methods import list_methods
-from inr_core.parameters import plain_name
+from inr_core.parameters import DataclassInstance, plain_name
 from inr_gadgets.chain import ChainConfig, GadgetTable
 from inr_gadgets.configs import load_config, parse_config
 from inr_gadgets.header import parse_header
 from inr_gadgets.messages import ConfigFile, ConfigText, Header, Text
+from inr_gadgets.recon_parameters import ReconParameters
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ def is_json(message: Any) -> bool:
 
 def _refuse_paths(names: Iterable[str]) -> None:
     """Nothing that a client sends is used as a path."""
-    paths = {f.name for method in list_methods() for f in fields(method.parameter_type) if f.metadata["path"]}
+    kinds: list[type[DataclassInstance]] = [ReconParameters, *(method.parameter_type for method in list_methods())]
+    paths = {f.name for kind in kinds for f in fields(kind) if f.metadata["path"]}
     for name in names:
         for path in paths:
             if plain_name(name).rpartition(".")[2].removeprefix("recon") == plain_name(path):

@@ -14,6 +14,7 @@ from inr_gadgets.frame import Frame
 from inr_gadgets.lines import operator_line
 from inr_gadgets.pauses import PauseWatch
 from inr_gadgets.planes import Field, Plane, PlaneWatch
+from inr_gadgets.scan_state import ScanState, SliceGeometry, SliceRecord
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,6 +87,10 @@ class Slices:
         Takes lines for the operator.
     by_arrival
         Whether pauses may be judged by when frames arrived.
+    warm
+        What another scan has learnt; slices begin with it where they are the same.
+    coils
+        Labels of the scan's coils.
     """
 
     def __init__(
@@ -95,8 +100,12 @@ class Slices:
         announce: Callable[[str], None],
         *,
         by_arrival: bool = True,
+        warm: ScanState | None = None,
+        coils: tuple[str, ...] = (),
     ) -> None:
         self._make, self._guard, self._announce = make, guard, announce
+        self._warm, self._coils = warm, coils
+        self._shapes: dict[int, SliceGeometry] = {}
         self._pauses = PauseWatch(by_arrival)
         self._told = 0
         self.current: dict[int, SliceState] = {}
@@ -131,7 +140,10 @@ class Slices:
         """
         state = self.current.get(frame.group)
         if state is None:
-            return self._begin(frame, 0)
+            state = self._begin(frame, kspace, 0)
+            if self._warm is not None:
+                self._resume(state, frame, kspace, traj, self._warm)
+            return state
         shape = frame.matrix[::-1]
         if shape != state.method.shape:
             raise DataError(
@@ -142,29 +154,54 @@ class Slices:
         moved = state.watch.moved(_plane(frame))
         if moved is not None:
             return self._begin_anew(
-                frame, f"plane moved: {moved}", f"the plane has moved ({moved}): a new reconstruction begins"
+                frame, kspace, f"plane moved: {moved}", f"the plane has moved ({moved}): a new reconstruction begins"
             )
         method = state.method
         if not self._guard.run(method, lambda: method.fits(kspace, traj)):
             text = "the data contradict the frames before (the patient moved?): a new reconstruction begins"
-            return self._begin_anew(frame, "sudden change", text, warning=True)
+            return self._begin_anew(frame, kspace, "sudden change", text, warning=True)
         self._bound(frame.group)
         return state
 
-    def _begin(self, frame: Frame, first: int) -> SliceState:
+    def learnt(self) -> ScanState:
+        """What another scan of these slices can begin with."""
+        found = {group: self._guard.run(state.method, state.method.learnt) for group, state in self.current.items()}
+        return ScanState([SliceRecord(self._shapes[group], known) for group, known in found.items() if known])
+
+    def _begin(self, frame: Frame, kspace: Tensor, first: int) -> SliceState:
         watch = PlaneWatch(Field(frame.matrix, frame.fov_mm))
         watch.moved(_plane(frame))
         state = SliceState(self._make((frame.matrix[1], frame.matrix[0])), frame.group, watch, first)
         self.current[frame.group] = state
+        self._shapes[frame.group] = SliceGeometry.of(frame, len(kspace), self._coils)
         return state
 
-    def _begin_anew(self, frame: Frame, event: str, text: str, *, warning: bool = False) -> SliceState:
+    def _resume(self, state: SliceState, frame: Frame, kspace: Tensor, traj: Tensor, warm: ScanState) -> None:
+        """Begin a slice with what another scan has learnt; if it is not the same slice, say why not."""
+        warmed = self._make((frame.matrix[1], frame.matrix[0]))
+
+        def fits() -> bool:
+            warmed.resume(warm.learnt_of(self._shapes[frame.group]))
+            return warmed.fits(kspace, traj)
+
+        try:
+            if not self._guard.run(warmed, fits):
+                raise DataError("data that contradict it", "the same position of the patient and the same coils")
+        except DataError as error:
+            state.events.append("no warm start")
+            where = f"slice {frame.group + 1}: " if len(self) > 1 else ""
+            self._tell(operator_line("WARNING", f"{where}no warm start: {error}"))
+        else:
+            state.method = warmed
+            state.events.append("warm start")
+
+    def _begin_anew(self, frame: Frame, kspace: Tensor, event: str, text: str, *, warning: bool = False) -> SliceState:
         old = self.current[frame.group]
         where = f"slice {frame.group + 1}, " if len(self) > 1 else ""
         self._tell(operator_line("WARNING" if warning else "", f"{where}frame {old.next_number}: {text}"))
         old.method.rest()
         self._ended.setdefault(frame.group, []).append(old)
-        state = self._begin(frame, old.next_number)
+        state = self._begin(frame, kspace, old.next_number)
         state.events = [*old.events, event]
         self._bound(frame.group)
         return state

@@ -281,6 +281,17 @@ BAD = {
         0,
         "parameter features_file from a client; expected files to be named where the server runs; inr-recon serve",
     ),
+    "a file to write in JSON": (
+        bad_json(parameters(reconsavestate="/etc/passwd")),
+        0,
+        "parameter reconsavestate from a client; expected files to be named where the server runs; inr-recon serve",
+    ),
+    "a file to read in XML": (
+        bad_config(wire.config_xml("buffer", "recon", recon_warm_start="/etc/passwd")),
+        0,
+        "parameter warm_start from a client; expected files to be named where the server runs; inr-recon serve "
+        "--set recon.warm_start=FILE",
+    ),
     "json's config": (bad_json(parameters(config="../x")), 0, "configuration '../x', which is a path; expected one of"),
     "json's config is a list": (bad_json(parameters(config=["x"])), 0, "config = ['x']; expected the name"),
     "a gadget's error": (

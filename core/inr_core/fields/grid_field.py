@@ -146,6 +146,22 @@ class GridField:
         with torch.no_grad():
             return self._render([w.value[rows] for w, rows in touched], between, shape or self.shape)
 
+    def weights_at(self, time: int) -> tuple[Tensor, ...]:
+        """What a field that knows one frame alone would need of this one: a node for each level, then the layers."""
+        touched = self.touched(torch.tensor([time]))
+        between = self.between(torch.tensor([time]), touched)
+        levels = zip(between, touched, strict=False)
+        nodes = [torch.tensordot(weight.to(self.device), grid.value[rows], 1) for weight, (grid, rows) in levels]
+        return *nodes, *(part.value.clone() for layer in self.layers for part in layer)
+
+    def begin_with(self, weights: tuple[Tensor, ...]) -> None:
+        """Make frame 0 that of another field, given its :meth:`weights_at`; the shapes must be the same."""
+        parts = [part for layer in self.layers for part in layer]
+        for grid, value in zip(self.grids, weights, strict=False):
+            grid.value[:1] = value
+        for part, value in zip(parts, weights[len(self.grids) :], strict=True):
+            part.value.copy_(value)
+
     def touched(self, times: Tensor) -> list[Rows]:
         """The weights that the images at ``times`` depend on: nodes of each level, then the layers."""
         low, high = float(times.min()) - self.first_frame, float(times.max()) - self.first_frame

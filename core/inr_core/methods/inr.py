@@ -8,6 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from inr_core.errors import DataError
+from inr_core.fields.grid_field import GridField
 from inr_core.methods.grasp import GraspMethod
 from inr_core.methods.live import RefinedSeries, SeriesQuery
 from inr_core.methods.td_dip import TdDipMethod
@@ -17,6 +19,7 @@ from inr_core.parameters.td_dip import TdDipParameters
 from inr_core.solvers.control import Control
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.inr_trainer import InrTrainer
+from inr_core.solvers.learnt import Learnt
 from inr_core.solvers.polish import polish
 from inr_core.solvers.slice_data import SliceData
 
@@ -44,6 +47,7 @@ class InrMethod(GraspMethod):
         self.parameters: InrParameters = parameters
         self.trainer: InrTrainer | None = None
         self._scale: Tensor | None = None  # maximum of the first image: one scale for the whole scan
+        self._learnt_field: tuple[Tensor, ...] = ()  # of an earlier scan, until there is a field
 
     @property
     def deterministic_steps(self) -> int:
@@ -64,7 +68,33 @@ class InrMethod(GraspMethod):
         if self.trainer is None:
             strength = self.history[0].strength
             self.trainer = InrTrainer(self.shape, self.parameters, float(self._scale), strength, self.device)
+            self.trainer.begin_with(self._learnt_field)
+            self._learnt_field = ()
         self.trainer.extend(self.n_frames, self.history)
+
+    def learnt(self) -> Learnt | None:
+        """With the field as it is at the last frame."""
+        known = super().learnt()
+        if known is None or self.trainer is None or self.trainer.live_steps == 0:
+            return known
+        return replace(known, field=self.trainer.newest(), field_scale=self.trainer.scale)
+
+    def resume(self, learnt: Learnt) -> None:
+        """The field goes on where that scan's was."""
+        if learnt.field:
+            p = self.parameters
+            empty = GridField(self.shape, p.features, p.hidden, p.layers, device=self.device).weights_at(0)
+            shapes = [[tuple(part.shape) for part in field] for field in (learnt.field, empty)]
+            if shapes[0] != shapes[1]:
+                raise DataError("a state with a field of another size", "the same recon.features, hidden and layers")
+        super().resume(learnt)
+        if self._resumed is not None and self._resumed.field:
+            self._learnt_field, self._scale = self._resumed.field, torch.tensor(learnt.field_scale)
+
+    def _take_units(self, factor: complex) -> None:
+        super()._take_units(factor)
+        if self._scale is not None:
+            self._scale = self._scale * abs(factor)
 
     def rest(self) -> None:
         """Forget what the field has learnt: it is large, and the refinement begins with a draft anyway."""

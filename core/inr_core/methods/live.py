@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -14,6 +15,7 @@ from inr_core.parameters.live import MeasurementParameters
 from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.control import Control
 from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.learnt import Learnt
 
 _CALIBRATED_FIRST = 2  # frames whose maps need their own data; later ones can do with those of the frame before
 
@@ -123,6 +125,7 @@ class LiveMethod(ABC):
         self.behind = 0.0  # set by the host: frame durations that this frame has waited already
         self._unsettled: MeasuredFrame | None = None
         self._gridded: _Gridded | None = None
+        self._resumed: Learnt | None = None  # until the first frame
 
     @torch.no_grad()
     def add_frame(self, kspace: Tensor, traj: Tensor) -> Tensor:
@@ -162,6 +165,33 @@ class LiveMethod(ABC):
     def pause(self) -> None:  # noqa: B027 - most methods have nothing to do
         """Told that time has passed without frames: what moves may be anywhere when the next one comes."""
 
+    def learnt(self) -> Learnt | None:
+        """What another scan of the slice can begin with; None before the first frame."""
+        self.settle()
+        calibration = self.calibration
+        if calibration.matrix is None or calibration.csm is None or calibration.average is None:
+            return None
+        return Learnt(calibration.matrix, calibration.csm, *calibration.average)
+
+    def resume(self, learnt: Learnt) -> None:
+        """Begin with what another scan has learnt, before the first frame; that frame's data set the units.
+
+        Ask :meth:`fits` of the first frame, too: what was learnt may be of another position of the patient.
+
+        Raises
+        ------
+        DataError
+            If it does not fit the images or parameters.
+        """
+        learnt.check(self.shape, self._measurement.virtual_coils)
+        self._resumed = learnt.to(self.device)
+        self.calibration.resume(self._resumed)
+
+    def _units(self, frame: MeasuredFrame, learnt: Learnt) -> complex:
+        """What the units of an earlier scan are multiplied by, to be those of this scan's first frame."""
+        old, new = learnt.average.flatten(), frame.coil_images.flatten()
+        return complex(torch.vdot(old, new) / torch.vdot(old, old).real)
+
     def rest(self) -> None:
         """Told that no frame will follow: let go of what the refinement does not need."""
         self._gridded = None
@@ -184,8 +214,17 @@ class LiveMethod(ABC):
             samples = self.calibration.compress(kspace).to(self.device)
             exponent = self._measurement.ramp_exponent
             frame = MeasuredFrame.from_samples(self.n_frames, samples, traj, self.shape, exponent)
+            if self._resumed is not None:
+                factor = self._units(frame, self._resumed)
+                self._resumed = None
+                # Of data that have nothing to do with it nothing can be said, and they will not fit.
+                self._take_units(factor if math.isfinite(abs(factor)) and factor != 0 else 1.0)
             self._gridded = _Gridded(frame, samples, traj.to(self.device), kspace)
         return self._gridded
+
+    def _take_units(self, factor: complex) -> None:
+        """Multiply what an earlier scan has left by a factor."""
+        self.calibration.rescale(factor)
 
     def _as_expected(self, frame: MeasuredFrame) -> bool:
         """Whether a frame is what those before it let expect."""

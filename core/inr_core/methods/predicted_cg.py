@@ -15,9 +15,10 @@ from inr_core.methods.live import LiveMethod
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
 from inr_core.solvers.control import Control
-from inr_core.solvers.expectation import Expectation, residual
+from inr_core.solvers.expectation import LOST, LOST_BETWEEN_SCANS, Expectation, residual
 from inr_core.solvers.fixed_lag import FixedLag
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
+from inr_core.solvers.learnt import Learnt
 from inr_core.solvers.motion_prior import MotionPrior
 from inr_core.solvers.single_frame import first_frame
 
@@ -86,12 +87,41 @@ class PredictedCg(LiveMethod):
         """The image before is still the best prediction; where it was measured and how it moved no longer counts."""
         self._paused = True
 
+    def learnt(self) -> Learnt | None:
+        """With the last image and what is usual of the predictions."""
+        known = super().learnt()
+        return known and replace(known, image=self._previous, level=self._expectation.level)
+
+    def resume(self, learnt: Learnt) -> None:
+        """Go on as after a pause."""
+        super().resume(learnt)
+        if self._resumed is not None and self._resumed.image is not None:
+            self._previous = self._resumed.image
+            ny, nx = self.shape
+            self._past_kernel = torch.zeros(1, 2 * ny, 2 * nx, device=self.device)
+            self._expectation = Expectation(learnt.level)
+            self.pause()
+
+    def _units(self, frame: MeasuredFrame, learnt: Learnt) -> complex:
+        if learnt.image is None:
+            return super()._units(frame, learnt)
+        strong, maps = self._strongest(frame, learnt.csm)
+        seen = strong.gram(maps).forward(learnt.image[None])[0]
+        fit = torch.vdot(learnt.image.flatten(), strong.right_side(maps).flatten())
+        return complex(fit / torch.vdot(learnt.image.flatten(), seen.flatten()).real)
+
+    def _take_units(self, factor: complex) -> None:
+        super()._take_units(factor)
+        if self._previous is not None:
+            self._previous = self._previous * abs(factor)
+
     def _as_expected(self, frame: MeasuredFrame) -> bool:
         csm, previous = self.calibration.csm, self._previous
         if csm is None or previous is None:
             return True
         self._outlook = self._look(frame, csm, previous)
-        return self._expectation.met(residual(self._outlook.missing, self._outlook.right))
+        lost = LOST if len(self.history) else LOST_BETWEEN_SCANS
+        return self._expectation.met(residual(self._outlook.missing, self._outlook.right), lost)
 
     def _look(self, frame: MeasuredFrame, csm: Tensor, previous: Tensor) -> _Outlook:
         """What is predicted of a frame; it is asked for twice, and made again only if the maps have changed."""

@@ -7,8 +7,11 @@ from torch import Tensor
 
 from inr_core.coils import SmoothMaps, compression_matrix
 from inr_core.errors import DataError
+from inr_core.solvers.learnt import Learnt
 
 _GROWTH = 1.6  # maps are refreshed at frames 1, 2, 3, 5, 8, 13 ..: when there is so much more data than last time
+
+_COUNTED = 8  # frames of an earlier scan, whose coils may have been a little elsewhere
 
 
 class Calibration:
@@ -35,6 +38,25 @@ class Calibration:
         self._maps: SmoothMaps | None = None
         self._fitted: Tensor | None = None
         self._frames, self._next = 0, 1
+
+    @property
+    def average(self) -> tuple[Tensor, int] | None:
+        """Mean of the frames' coil images and the number of frames that it may count for; None before the first."""
+        return None if self._sum is None else (self._sum / self._frames, min(self._frames, _COUNTED))
+
+    def resume(self, learnt: Learnt) -> None:
+        """Begin with the compression and the maps of an earlier scan; its frames count as the first of this one."""
+        self.matrix, self.csm, self._fitted = learnt.compression, learnt.csm, learnt.csm
+        self._frames = min(learnt.n_averaged, _COUNTED)
+        self._sum = learnt.average * self._frames
+        self._next = max(self._frames + 1, round(self._frames * _GROWTH))
+
+    def rescale(self, factor: complex) -> None:
+        """Take over another scan's units: its data are ``factor`` times those so far; the phase is the maps' own."""
+        if self._sum is None or self.csm is None:
+            raise RuntimeError("there is nothing to rescale before a frame")
+        self._sum = self._sum * factor
+        self.csm = self._fitted = self.csm * (factor / abs(factor))
 
     def compress(self, kspace: Tensor) -> Tensor:
         """(coils, spokes, samples) -> (virtual coils, spokes, samples); the first call fixes the matrix.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_LOST = 0.6  # part of what a prediction usually explains that must be missing for a sudden change
+LOST = 0.6  # part of what a prediction usually explains that must be missing for a sudden change
+LOST_BETWEEN_SCANS = 0.5  # the same where another scan predicts, whose coils may have been others
 _MEMORY = 0.8  # weight of the past in the running level
 
 
@@ -28,14 +29,13 @@ class Expectation:
     def __init__(self, level: float | None = None) -> None:
         self.level = level
 
-    @property
-    def limit(self) -> float:
-        """Residual above which a change is sudden."""
-        return 1.0 if self.level is None else self.level + _LOST * max(1 - self.level, 0.0)
+    def limit(self, lost: float = LOST) -> float:
+        """Residual above which a change is sudden, the prediction having ``lost`` so much of what it explains."""
+        return 1.0 if self.level is None else self.level + lost * max(1 - self.level, 0.0)
 
-    def met(self, residual: float) -> bool:
+    def met(self, residual: float, lost: float = LOST) -> bool:
         """Judge a frame; one that is as expected moves the level. A residual that is not finite is no surprise."""
-        if residual > self.limit:
+        if residual > self.limit(lost):
             return False
         if residual == residual:
             self.level = residual if self.level is None else _MEMORY * self.level + (1 - _MEMORY) * residual

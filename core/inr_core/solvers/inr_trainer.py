@@ -89,6 +89,19 @@ class InrTrainer:
         self.adam.catch_up(self.field.touched(newest))
         self.field.extend(n_frames, history.limit)
 
+    def newest(self) -> tuple[Tensor, ...]:
+        """The weights of the newest frame, as of :meth:`GridField.weights_at`."""
+        self._finish()
+        newest = self.field.n_frames - 1
+        self.adam.catch_up(self.field.touched(torch.tensor([newest])))
+        return self.field.weights_at(newest)
+
+    def begin_with(self, weights: tuple[Tensor, ...]) -> None:
+        """Begin the first frame with weights of :meth:`newest`; with none, as a field that knows nothing."""
+        if weights:
+            self.field.begin_with(weights)
+            self.live_steps = 1
+
     def predict(self, index: int) -> Tensor:
         """(ny, nx): the field's image of a frame, in the data's units."""
         self._finish()

@@ -18,7 +18,7 @@ def test_the_residual_is_the_relative_norm_of_what_is_missing() -> None:
 
 def test_without_a_level_only_less_than_nothing_is_sudden() -> None:
     expectation = Expectation()
-    assert expectation.limit == 1.0
+    assert expectation.limit() == 1.0
     assert not expectation.met(1.01)
     assert expectation.level is None
     assert expectation.met(0.99)
@@ -30,10 +30,12 @@ def test_a_frame_is_judged_by_the_level_of_those_before() -> None:
     for _ in range(3):
         assert expectation.met(0.2)
     assert expectation.level == pytest.approx(0.2)
-    assert expectation.limit == pytest.approx(0.2 + 0.6 * 0.8)
+    assert expectation.limit() == pytest.approx(0.2 + 0.6 * 0.8)
     assert expectation.met(0.6)
     assert expectation.level == pytest.approx(0.8 * 0.2 + 0.2 * 0.6)
     assert not Expectation(0.2).met(0.69)
+    assert Expectation(0.2).met(0.65)
+    assert not Expectation(0.2).met(0.65, lost=0.5)
 
 
 def test_what_does_not_fit_does_not_move_the_level() -> None:
@@ -45,7 +47,7 @@ def test_what_does_not_fit_does_not_move_the_level() -> None:
 def test_noise_alone_is_no_surprise() -> None:
     """Data that no prediction explains have a level of about 1, and what is beyond it is judged by it."""
     expectation = Expectation(1.1)
-    assert expectation.limit == 1.1
+    assert expectation.limit() == 1.1
     assert expectation.met(1.0)
 
 
