@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +20,17 @@ from torch import Tensor
 
 from inr_core.devices import cuda_problem, share_cores
 from inr_core.methods import get_method, make_live
+from inr_core.methods.inr import InrMethod
 from inr_core.methods.live import LiveMethod
 from inr_core.metrics import score
 from inr_core.phantoms import CinePhantom, CoilArray, DcePhantom, Grid, Phantom, kspace, truth
+from inr_core.solvers.captured_step import CudaRecorder
+from inr_core.solvers.inr_trainer import InrTrainer
 from inr_core.trajectory import radial_trajectory, spoke_angles
 
 _NOISE = 1e-3  # standard deviation of the real part, relative to the largest sample
 _SETTLED = 6  # frames after which everything is warm and recorded
+_WARM_STEPS, _TIMED_STEPS, _SLICES = 10, 100, 3
 _MIB = 2**20
 
 
@@ -76,7 +81,8 @@ def main() -> None:
     cine, dce = (QUICK, QUICK) if quick else (CINE, DCE)
     scan = acquire(cine)
     first_run(scan, cine, device)
-    figures = [*live_figures(scan, cine, device), *refined_figures(scan, cine, device)]
+    figures = [*live_figures(scan, cine, device), *step_figures(scan, cine, device)]
+    figures += refined_figures(scan, cine, device)
     figures += contrast_figures(acquire(dce), dce, device)
     show(f"{torch.cuda.get_device_name(device)}: {cine.name}; {dce.name}", figures)
     print(f"written to {save('gpu', described, f'{cine.name}; {dce.name}', figures, quick=quick)}")
@@ -139,6 +145,47 @@ def live_figures(scan: Scan, case: Case, device: torch.device) -> list[Figure]:
         Figure("live frame, median, ms", float(np.median(latency_ms))),
         at_least("training steps while the next frame is awaited, median", float(np.median(steps[_SETTLED:-1])), 40),
         Figure("live PSNR, dB", psnr(torch.stack(images), scan)),
+    ]
+
+
+class OneByOne(CudaRecorder):
+    """Lets every step be launched kernel by kernel."""
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Refuse."""
+        raise RuntimeError("left out, for comparison")
+
+
+def step_figures(scan: Scan, case: Case, device: torch.device) -> list[Figure]:
+    """What recording a step is worth, and what slices gain that are trained in turns."""
+    method = make("inr", case, device)
+    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
+        method.add_frame(samples, traj)
+        method.settle()
+    if not isinstance(method, InrMethod) or method.calibration.csm is None:
+        raise RuntimeError("inr has a field and maps")
+    history, csm, strength = method.history, method.calibration.csm, method.history[0].strength
+
+    def step_ms(slices: int, recorder: type[CudaRecorder] = CudaRecorder) -> float:
+        trainers = []
+        for _ in range(slices):
+            made = recorder(device) if device.type == "cuda" else None
+            trainers.append(InrTrainer(method.shape, method.parameters, 1.0, strength, device, made))
+            trainers[-1].extend(len(history), history)
+        for steps in (_WARM_STEPS, _TIMED_STEPS):
+            begin = time.monotonic()
+            for _ in range(steps):
+                for trainer in trainers:
+                    trainer.tune(history, csm)
+            for trainer in trainers:
+                trainer.predict(len(history) - 1).cpu()
+        return 1e3 * (time.monotonic() - begin) / _TIMED_STEPS / slices
+
+    recorded = step_ms(1)
+    return [
+        Figure("training step, one launch, ms", recorded),
+        Figure("training step, kernel by kernel, ms", step_ms(1, OneByOne)),
+        Figure(f"training step of {_SLICES} slices in turns, ms each", step_ms(_SLICES)),
     ]
 
 

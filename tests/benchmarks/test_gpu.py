@@ -25,10 +25,12 @@ def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatc
     assert capsys.readouterr().out == "no GPU: torch sees no CUDA device; nothing was measured\n"
 
 
-def test_every_target_has_its_figure() -> None:
+def test_every_target_has_its_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "_TIMED_STEPS", 3)
     scan = gpu.acquire(TINY)
     assert len(scan.kspace) == len(scan.traj) == len(scan.truth) == TINY.frames
     figures = [*gpu.live_figures(scan, TINY, CPU), *gpu.refined_figures(scan, TINY, CPU)]
+    figures += gpu.step_figures(scan, TINY, CPU)
     figures += gpu.contrast_figures(scan, TINY, CPU)
     assert [figure.target for figure in figures if figure.target] == [
         "<= 39",
@@ -43,6 +45,7 @@ def test_every_target_has_its_figure() -> None:
     assert values["contrast: refined PSNR, dB"] == values["refined PSNR, dB"]
     assert abs(values["with TF32: refined PSNR - that without, dB"]) < 0.2
     assert all(math.isnan(value) for what, value in values.items() if "memory" in what)
+    assert all(value > 0 for what, value in values.items() if what.startswith("training step"))
     assert torch.get_float32_matmul_precision() == "highest"
 
 

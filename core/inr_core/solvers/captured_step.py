@@ -8,6 +8,7 @@ was changed is copied back.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +34,7 @@ class Recorder(Protocol):
 
     device: torch.device
 
-    def aside(self, given: Tensors) -> AbstractContextManager[None]:
+    def aside(self, *tensors: Tensors) -> AbstractContextManager[None]:
         """A step begins, on tensors that were made outside."""
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
@@ -65,7 +66,7 @@ class CapturedStep:
         if self._recorder is None:
             self._work(changed, given)
             return
-        with self._recorder.aside(given):
+        with self._recorder.aside(changed, given):
             recording = self._recording(self._recorder, changed, given) if self._records else None
             if recording is None:
                 self._work(changed, _moved(given, self._recorder.device))
@@ -129,7 +130,7 @@ def _copy(source: Tensors, target: Tensors) -> None:
 
 
 def _real(tensors: list[Tensor]) -> list[Tensor]:
-    return [torch.view_as_real(t) if t.is_complex() else t for t in tensors]
+    return [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in tensors]
 
 
 def _shapes(tensors: Tensors) -> object:
@@ -157,7 +158,7 @@ class CudaRecorder:
         self._ends = [torch.cuda.Event() for _ in range(_AHEAD)]  # type: ignore[no-untyped-call]
 
     @contextmanager
-    def aside(self, given: Tensors) -> Iterator[None]:
+    def aside(self, *tensors: Tensors) -> Iterator[None]:
         """Change to the stream, after what was launched outside, and at most a few steps ahead of the device."""
         end = self._ends.pop(0)
         end.synchronize()
@@ -168,10 +169,9 @@ class CudaRecorder:
             finally:
                 end.record()
                 self._ends.append(end)
-        for tensors in given.values():
-            for tensor in tensors:
-                if tensor.is_cuda:
-                    tensor.record_stream(self._stream)  # its memory is not given to others before the step has ended
+        for tensor in itertools.chain.from_iterable(part for named in tensors for part in named.values()):
+            if tensor.is_cuda:
+                tensor.record_stream(self._stream)  # its memory is not given to others before the step has ended
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Capture a graph."""

@@ -30,7 +30,7 @@ class Repeater:
         self.steps = self.recordings = self.replays = self.joins = 0
 
     @contextmanager
-    def aside(self, given: Tensors) -> Iterator[None]:
+    def aside(self, *tensors: Tensors) -> Iterator[None]:
         self.steps += 1
         yield
 
@@ -178,6 +178,19 @@ needs_cuda = [
 
 class TestCuda:
     pytestmark = needs_cuda
+
+    def test_slices_that_train_in_turns_do_not_meet(self) -> None:
+        histories, csm = [measured("cuda"), measured("cuda")], scan().maps.cuda()
+        together = [trainer(history, None, "cuda") for history in histories]
+        for _ in range(40):
+            for made, history in zip(together, histories, strict=True):
+                made.tune(history, csm)
+        alone = trainer(histories[0], None, "cuda")
+        for _ in range(40):
+            alone.tune(histories[0], csm)
+        expected = alone.series(torch.arange(FRAMES))
+        for made in together:
+            assert error(made.series(torch.arange(FRAMES)), expected) < 1e-3
 
     def test_it_is_recorded_and_agrees_with_the_cpu(self, caplog: pytest.LogCaptureFixture) -> None:
         there = trained(None, "cuda")
