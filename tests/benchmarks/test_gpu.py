@@ -26,7 +26,8 @@ def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatc
 
 
 def test_every_target_has_its_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "_TIMED_STEPS", 3)
+    monkeypatch.setattr(gpu, "_TIMED_STEPS", 2)
+    monkeypatch.setattr(gpu, "_WARM_STEPS", 1)
     scan = gpu.acquire(TINY)
     assert len(scan.kspace) == len(scan.traj) == len(scan.truth) == TINY.frames
     figures = [*gpu.live_figures(scan, TINY, CPU), *gpu.refined_figures(scan, TINY, CPU)]

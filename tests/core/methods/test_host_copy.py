@@ -16,7 +16,7 @@ from radial import RadialScan, cine_scan
 
 CPU = torch.device("cpu")
 OTHER = torch.device("cpu", 0)  # compares as another device than CPU, and computes as it does
-STREAMING = [method.name for method in list_methods() if method.streams]
+CASES: list[tuple[str, dict[str, Any]]] = [*((m.name, {}) for m in list_methods()), ("inr", {"delay_frames": 2})]
 FRAMES, LAST = 5, 7
 
 
@@ -32,9 +32,9 @@ def add(method: LiveMethod, first: int, last: int) -> torch.Tensor:
     return torch.stack([method.add_frame(scan().kspace[i], scan().traj[i]) for i in range(first, last)])
 
 
-@pytest.mark.parametrize("name", STREAMING)
-def test_a_method_goes_on_from_its_copy_as_if_nothing_had_happened(name: str) -> None:
-    method, copy = made(name, OTHER), HostCopy()
+@pytest.mark.parametrize(("name", "values"), CASES)
+def test_a_method_goes_on_from_its_copy_as_if_nothing_had_happened(name: str, values: dict[str, Any]) -> None:
+    method, copy = made(name, OTHER, **values), HostCopy()
     for index in range(FRAMES):
         add(method, index, index + 1)
         copy.update(method)
