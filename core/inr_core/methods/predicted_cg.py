@@ -89,8 +89,10 @@ class PredictedCg(LiveMethod):
 
     def learnt(self) -> Learnt | None:
         """With the last image and what is usual of the predictions."""
-        known = super().learnt()
-        return known and replace(known, image=self._previous, level=self._expectation.level)
+        known, level = super().learnt(), self._expectation.level
+        if known is None or level is None:
+            return known  # an image without a measure of what may follow it would be trusted blindly
+        return replace(known, image=self._previous, level=level)
 
     def resume(self, learnt: Learnt) -> None:
         """Go on as after a pause."""

@@ -21,7 +21,7 @@ from inr_core.trajectory import radial_trajectory, spoke_angles
 from radial import RadialScan, cine_scan, error
 
 CPU = torch.device("cpu")
-GRID = Grid((60, 44), (345.0, 253.0))
+GRID = Grid((46, 34), (345.0, 255.0))  # pixels of 7.5 mm
 Frames = list[tuple[Tensor, Tensor]]
 
 
@@ -40,16 +40,23 @@ class Elsewhere:
 
 
 @cache
-def scan_of(phantom: Phantom, frames: int, spokes: int, tr_ms: float, start_ms: float = 0.0) -> Frames:
+def scan_of(
+    phantom: Phantom, frames: int, spokes: int, tr_ms: float, start_ms: float = 0.0, sigma: float = 0.003
+) -> Frames:
     coils = CoilArray.loops(5, GRID.fov_mm)
-    traj = radial_trajectory(spoke_angles(np.arange(frames * spokes)), 120)
+    traj = radial_trajectory(spoke_angles(np.arange(frames * spokes)), 92)
     samples = kspace(phantom, coils, GRID, traj, start_ms + tr_ms * np.arange(frames * spokes))
-    samples += noise(samples.shape, 0.003, np.random.default_rng(1))
+    samples += noise(samples.shape, sigma, np.random.default_rng(1))
     parts = torch.from_numpy(samples).split(spokes, 1), torch.from_numpy(traj).split(spokes)
     return list(zip(*parts, strict=True))
 
 
-def method(name: str = "grasp", shape: tuple[int, int] = (44, 60), **parameters: object) -> LiveMethod:
+def jump() -> Frames:
+    """A chest that jumps by 12 pixels in frame 7 of 9."""
+    return scan_of(Elsewhere(CinePhantom(), (90.0, 0.0), 7 * 13 * 3.0), 9, 13, 3.0)
+
+
+def method(name: str = "grasp", shape: tuple[int, int] = (34, 46), **parameters: object) -> LiveMethod:
     return make_live(name, shape, get_method(name).parameter_type(**parameters), CPU)
 
 
@@ -71,24 +78,29 @@ def misfits(frames: Frames, name: str = "grasp") -> list[int]:
 @pytest.mark.parametrize("spokes", [5, 13])
 @pytest.mark.parametrize("pixels", [6, 20])
 def test_a_jump_is_noticed_in_its_frame(spokes: int, pixels: int) -> None:
-    way = (pixels * 345 / 60, 0.0)
-    frames = scan_of(Elsewhere(CinePhantom(), way, 10 * spokes * 3.0), 14, spokes, 3.0)
-    assert misfits(frames) == [10]
+    frames = scan_of(Elsewhere(CinePhantom(), (pixels * 7.5, 0.0), 7 * spokes * 3.0), 10, spokes, 3.0)
+    assert misfits(frames) == [7]
 
 
 def test_the_field_does_not_hide_a_jump() -> None:
-    assert misfits(scan_of(Elsewhere(CinePhantom(), (115.0, 0.0), 390.0), 14, 13, 3.0), "inr") == [10]
+    assert misfits(jump(), "inr") == [7]
 
 
 @pytest.mark.parametrize("spokes", [5, 21])
 def test_the_beating_heart_is_no_sudden_change(spokes: int) -> None:
-    assert misfits(scan_of(CinePhantom(), 16, spokes, 3.0)) == []
+    assert misfits(scan_of(CinePhantom(), 300 // (3 * spokes), spokes, 9.0)) == []
 
 
-@pytest.mark.parametrize(("spokes", "speed"), [(5, 10.0), (5, 30.0), (21, 30.0)])
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 3.0])
+def test_noise_is_no_sudden_change(sigma: float) -> None:
+    """Even where the data are nothing but noise, and no prediction explains them."""
+    assert misfits(scan_of(CinePhantom(), 8, 5, 3.0, sigma=sigma)) == []
+
+
+@pytest.mark.parametrize(("spokes", "speed"), [(5, 30.0), (21, 30.0)])
 def test_contrast_agent_that_arrives_is_no_sudden_change(spokes: int, speed: float) -> None:
     # From before its arrival in the aorta until well after it.
-    frames = scan_of(DcePhantom(speed=speed), 16, spokes, 3.0, start_ms=11000 / speed)
+    frames = scan_of(DcePhantom(speed=speed), 14, spokes, 3.0, start_ms=11000 / speed)
     assert misfits(frames) == []
 
 
@@ -105,18 +117,17 @@ def test_a_frame_that_does_not_fit_leaves_no_trace() -> None:
 
 
 def test_methods_of_single_frames_fit_everything() -> None:
-    frames = scan_of(Elsewhere(CinePhantom(), (115.0, 0.0), 390.0), 14, 13, 3.0)
-    assert misfits(frames, "cg_sense") == misfits(frames, "nufft") == []
+    assert misfits(jump(), "cg_sense") == misfits(jump(), "nufft") == []
 
 
 def test_a_reconstruction_that_begins_anew_shows_nothing_of_the_old_anatomy() -> None:
-    frames = scan_of(Elsewhere(CinePhantom(), (115.0, 0.0), 390.0), 14, 13, 3.0)
+    frames = jump()
     fresh = method()
-    alone = fresh.add_frame(*frames[10])
+    alone = fresh.add_frame(*frames[7])
     stale = method()
-    for samples, traj in frames[:10]:
+    for samples, traj in frames[:6]:
         stale.add_frame(samples, traj)
-    before, mixed = stale.add_frame(*frames[9]).abs(), stale.add_frame(*frames[10]).abs()
+    before, mixed = stale.add_frame(*frames[6]).abs(), stale.add_frame(*frames[7]).abs()
 
     def likeness(image: Tensor) -> float:
         return float(torch.corrcoef(torch.stack([image.flatten(), before.flatten()]))[0, 1])
@@ -192,10 +203,10 @@ def test_frames_of_unequal_length_are_on_one_scale_and_as_good_as_equal_ones() -
 
 
 def test_what_is_resting_is_refined_all_the_same() -> None:
-    scan = cine_scan(frames=8)
+    scan = cine_scan(frames=6)
     images = []
     for rests in (False, True):
-        running = method("inr", scan.shape, refine_passes=60.0)
+        running = method("inr", scan.shape, refine_passes=45.0, polish_rounds=0)
         for samples, traj in zip(scan.kspace, scan.traj, strict=True):
             running.add_frame(samples, traj)
             running.tune()
@@ -207,7 +218,7 @@ def test_what_is_resting_is_refined_all_the_same() -> None:
         assert series is not None
         assert series.remark == ""
         images.append(error(series.images, scan.truth))
-    assert images[1] == pytest.approx(images[0], rel=0.1)
+    assert images[1] == pytest.approx(images[0], rel=0.15)
 
 
 def test_another_number_of_coils_is_refused_before_it_is_asked_whether_it_fits() -> None:
