@@ -188,6 +188,9 @@ class ReconGadget(Gadget):
     def _save(self, state: ScanState) -> None:
         """A file that cannot be written costs the next scan its warm start, and this one nothing."""
         path = Path(self.parameters.save_state)
+        if not state.slices:
+            self.announce(f"nothing was learnt: {path} is left as it is")
+            return
         try:
             state.save(path)
         except OSError as error:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from inr_core.methods.live import LiveMethod
 
 _MOST_TOLD = 20  # changes, each in a line of its own
+_REMEMBERED = 3  # of a slice's ended reconstructions: what can be gone back to
 
 
 @dataclass(eq=False)
@@ -42,6 +43,8 @@ class SliceState:
         Training steps that images have told of.
     events
         What is to be said of the next frame.
+    doubted
+        Whether it began with data that contradicted those before: a single frame may have been spoiled.
     """
 
     method: LiveMethod
@@ -52,6 +55,7 @@ class SliceState:
     held: list[ismrmrd.Image] = field(default_factory=list)
     reported_steps: int = 0
     events: list[str] = field(default_factory=list)
+    doubted: bool = False
 
     @property
     def next_number(self) -> int:
@@ -74,8 +78,9 @@ class Slices:
     """The slices of a scan, and what happens to them.
 
     A plane that moves and data that contradict the frames before end a slice's reconstruction, and another begins with
-    that frame: nothing of the old anatomy is in the new images. What has ended is refined after the scan by itself, as
-    long as all that a slice keeps is not more than its method keeps of one.
+    that frame: nothing of the old anatomy is in the new images. Where the slice is again what it was (the plane comes
+    back, or a single frame was spoiled) it goes on with what was known, as a warm start. What has ended is refined
+    after the scan by itself, as long as all that a slice keeps is not more than its method keeps of one.
 
     Parameters
     ----------
@@ -106,6 +111,7 @@ class Slices:
         self._make, self._guard, self._announce = make, guard, announce
         self._warm, self._coils = warm, coils
         self._shapes: dict[int, SliceGeometry] = {}
+        self._remembered: dict[int, list[SliceRecord]] = {}
         self._pauses = PauseWatch(by_arrival)
         self._told = 0
         self.current: dict[int, SliceState] = {}
@@ -151,15 +157,18 @@ class Slices:
                 f"{state.method.shape[1]} x {state.method.shape[0]}, as before in its slice",
                 "send another matrix as a scan of its own",
             )
-        moved = state.watch.moved(_plane(frame))
+        method, moved = state.method, state.watch.moved(_plane(frame))
         if moved is not None:
-            return self._begin_anew(
-                frame, kspace, f"plane moved: {moved}", f"the plane has moved ({moved}): a new reconstruction begins"
-            )
-        method = state.method
-        if not self._guard.run(method, lambda: method.fits(kspace, traj)):
+            self._end(state, f"the plane has moved ({moved}): a new reconstruction begins")
+            state = self._begin_anew(frame, kspace, f"plane moved: {moved}")
+            self._recall(state, frame, kspace, traj)
+        elif state.doubted and method.n_frames == 1 and self._goes_back(state, frame, kspace, traj):
+            state = self.current[frame.group]
+        elif not self._guard.run(method, lambda: method.fits(kspace, traj)):
             text = "the data contradict the frames before (the patient moved?): a new reconstruction begins"
-            return self._begin_anew(frame, kspace, "sudden change", text, warning=True)
+            self._end(state, text, warning=True)
+            state = self._begin_anew(frame, kspace, "sudden change")
+            state.doubted = True
         self._bound(frame.group)
         return state
 
@@ -178,33 +187,69 @@ class Slices:
 
     def _resume(self, state: SliceState, frame: Frame, kspace: Tensor, traj: Tensor, warm: ScanState) -> None:
         """Begin a slice with what another scan has learnt; if it is not the same slice, say why not."""
-        warmed = self._make((frame.matrix[1], frame.matrix[0]))
-
-        def fits() -> bool:
-            warmed.resume(warm.learnt_of(self._shapes[frame.group]))
-            return warmed.fits(kspace, traj)
-
         try:
-            if not self._guard.run(warmed, fits):
-                raise DataError("data that contradict it", "the same position of the patient and the same coils")
+            state.method = self._warmed(warm, frame, kspace, traj)
         except DataError as error:
             state.events.append("no warm start")
             where = f"slice {frame.group + 1}: " if len(self) > 1 else ""
             self._tell(operator_line("WARNING", f"{where}no warm start: {error}"))
         else:
-            state.method = warmed
             state.events.append("warm start")
 
-    def _begin_anew(self, frame: Frame, kspace: Tensor, event: str, text: str, *, warning: bool = False) -> SliceState:
+    def _warmed(self, known: ScanState, frame: Frame, kspace: Tensor, traj: Tensor) -> LiveMethod:
+        """A method that begins with what is known of a frame's slice; DataError if the frame does not fit that."""
+        method = self._make((frame.matrix[1], frame.matrix[0]))
+
+        def fits() -> bool:
+            method.resume(known.learnt_of(self._shapes[frame.group]))
+            return method.fits(kspace, traj)
+
+        if not self._guard.run(method, fits):
+            raise DataError("data that contradict it", "the same position of the patient and the same coils")
+        return method
+
+    def _recall(self, state: SliceState, frame: Frame, kspace: Tensor, traj: Tensor) -> bool:
+        """Let a reconstruction that begins go on with what was known before, if the slice is again what it was."""
+        for record in reversed(self._remembered.get(frame.group, [])):
+            try:
+                state.method = self._warmed(ScanState([record]), frame, kspace, traj)
+            except DataError:
+                continue
+            state.events.append("as before")
+            self._tell(f"{self._where(state)}as it was before: goes on with what was known")
+            return True
+        return False
+
+    def _goes_back(self, state: SliceState, frame: Frame, kspace: Tensor, traj: Tensor) -> bool:
+        """Whether the frame before was spoiled by itself: this one does not contradict what was known before that."""
+        again = SliceState(state.method, state.group, state.watch, state.next_number, events=state.events)
+        if not self._recall(again, frame, kspace, traj):
+            return False
+        state.method.rest()
+        self._ended.setdefault(frame.group, []).append(state)
+        self.current[frame.group] = again
+        return True
+
+    def _end(self, state: SliceState, text: str, *, warning: bool = False) -> None:
+        """Let a reconstruction rest until it is refined, and remember what it has learnt."""
+        self._tell(operator_line("WARNING" if warning else "", f"{self._where(state)}{text}"))
+        known = self._guard.run(state.method, state.method.learnt)
+        if known is not None and known.image is not None:
+            remembered = self._remembered.setdefault(state.group, [])
+            remembered.append(SliceRecord(self._shapes[state.group], known))
+            del remembered[:-_REMEMBERED]
+        state.method.rest()
+        self._ended.setdefault(state.group, []).append(state)
+
+    def _begin_anew(self, frame: Frame, kspace: Tensor, event: str) -> SliceState:
         old = self.current[frame.group]
-        where = f"slice {frame.group + 1}, " if len(self) > 1 else ""
-        self._tell(operator_line("WARNING" if warning else "", f"{where}frame {old.next_number}: {text}"))
-        old.method.rest()
-        self._ended.setdefault(frame.group, []).append(old)
         state = self._begin(frame, kspace, old.next_number)
         state.events = [*old.events, event]
-        self._bound(frame.group)
         return state
+
+    def _where(self, state: SliceState) -> str:
+        """``"slice 2, frame 12: "``: the frame that comes next."""
+        return (f"slice {state.group + 1}, " if len(self) > 1 else "") + f"frame {state.next_number}: "
 
     def _bound(self, group: int) -> None:
         """Let go of the oldest frames where several reconstructions keep more than one may."""

@@ -363,6 +363,13 @@ def test_a_state_is_saved_before_the_refinement(tmp_path: Path) -> None:
         assert path.exists() == (image.image_series_index == 2)
 
 
+def test_a_scan_without_frames_leaves_the_state_of_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    path.write_text("of the last one")
+    assert run([], save_state=str(path)) == ([], [f"nothing was learnt: {path} is left as it is"])
+    assert path.read_text() == "of the last one"
+
+
 def test_a_state_that_cannot_be_saved_costs_no_image(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

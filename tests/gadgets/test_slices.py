@@ -218,6 +218,46 @@ def test_nothing_is_noticed_where_nothing_happens() -> None:
     assert len(lines) == 1
 
 
+def test_a_spoiled_frame_does_not_cost_what_was_known() -> None:
+    images, lines = run(frames(12, jumps={8: 12.0, 9: 0.0}))
+    assert events(images) == {8: "sudden change", 9: "as before"}
+    assert lines[1:3] == [
+        "WARNING: frame 8: the data contradict the frames before (the patient moved?): a new reconstruction begins",
+        "frame 9: as it was before: goes on with what was known",
+    ]
+    assert numbers(images, 1) == [*range(12)]
+    assert numbers(images, 2) == [*range(8), 9, 10, 11]
+    truth = np.abs(cine_scan(frames=16, spokes=SPOKES, coils=4, matrix=MATRIX).truth[9].numpy())
+    fresh = run(frames(12)[9:], refine=False)[0]
+
+    def error(image: np.ndarray) -> float:
+        found = np.abs(image)
+        return float(np.linalg.norm(found * (found * truth).sum() / (found**2).sum() - truth))
+
+    assert error(data(images, 1)[9]) < 0.8 * error(data(fresh, 1)[0])
+
+
+def test_a_patient_who_stays_elsewhere_is_not_gone_back_from() -> None:
+    images, _ = run(frames(12, jumps={6: 12.0}), refine=False)
+    assert events(images) == {6: "sudden change"}
+
+
+def test_a_plane_that_comes_back_is_known() -> None:
+    images, lines = run(frames(12, moves={5: Z, 8: (0.0, 0.0, 0.0)}), refine=False)
+    # The phantom is the same in both planes: that a plane is another one is believed to the headers.
+    assert events(images) == {
+        5: "plane moved: 30.0 mm through it",
+        8: "plane moved: 30.0 mm through it; as before",
+    }
+    assert lines[-1] == "frame 8: as it was before: goes on with what was known"
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "_REMEMBERED", 1)
+    images, _ = run(frames(12, moves={3: Z, 6: (0.0, 0.0, 60.0), 9: (0.0, 0.0, 0.0)}), refine=False)
+    assert events(images)[9] == "plane moved: 60.0 mm through it"
+
+
 # -- pauses -------------------------------------------------------------------------------------------------------
 
 
