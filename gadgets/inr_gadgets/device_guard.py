@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from inr_core.methods.host_copy import HostCopy
     from inr_core.methods.live import LiveMethod, RefinedSeries
     from inr_core.solvers.control import Control
+    from inr_core.solvers.learnt import Learnt
 
 T = TypeVar("T")
 
@@ -94,6 +95,16 @@ class DeviceGuard:
                 return None
             flow = None if series.flow is None else series.flow.cpu()
             return replace(series, images=series.images.cpu(), flow=flow)
+
+        return self.run(method, on_host)
+
+    def learnt(self, method: LiveMethod) -> Learnt | None:
+        """What another reconstruction can begin with, on the host, where it outlives the device."""
+        import torch
+
+        def on_host() -> Learnt | None:
+            known = method.learnt()
+            return None if known is None else known.to(torch.device("cpu"))
 
         return self.run(method, on_host)
 

@@ -174,7 +174,7 @@ class Slices:
 
     def learnt(self) -> ScanState:
         """What another scan of these slices can begin with."""
-        found = {group: self._guard.run(state.method, state.method.learnt) for group, state in self.current.items()}
+        found = {group: self._guard.learnt(state.method) for group, state in self.current.items()}
         return ScanState([SliceRecord(self._shapes[group], known) for group, known in found.items() if known])
 
     def _begin(self, frame: Frame, kspace: Tensor, first: int) -> SliceState:
@@ -233,7 +233,7 @@ class Slices:
     def _end(self, state: SliceState, text: str, *, warning: bool = False) -> None:
         """Let a reconstruction rest until it is refined, and remember what it has learnt."""
         self._tell(operator_line("WARNING" if warning else "", f"{self._where(state)}{text}"))
-        known = self._guard.run(state.method, state.method.learnt)
+        known = self._guard.learnt(state.method)
         if known is not None and known.image is not None:
             remembered = self._remembered.setdefault(state.group, [])
             remembered.append(SliceRecord(self._shapes[state.group], known))

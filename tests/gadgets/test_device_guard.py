@@ -16,6 +16,7 @@ from inr_core.methods.inr import InrMethod
 from inr_core.methods.live import LiveMethod
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.control import Control
+from inr_core.solvers.learnt import Learnt
 from inr_gadgets.device_guard import DeviceGuard
 from radial import RadialScan, cine_scan
 
@@ -147,6 +148,21 @@ def test_the_refinement_goes_on_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> N
     assert series[0].steps == series[1].steps
 
 
+def test_what_was_learnt_outlives_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, (guard, lines), moved = made("inr"), guarded(), list[torch.device]()
+    assert guard.learnt(method) is None
+    streamed(guard, method)
+    to = Learnt.to
+    monkeypatch.setattr(Learnt, "to", lambda known, device: (moved.append(device), to(known, device))[1])
+    known = guard.learnt(method)
+    assert known is not None
+    assert moved == [CPU]
+    assert not lines
+    again = made("inr", CPU)
+    again.resume(known)
+    assert again.fits(scan().kspace[0], scan().traj[0])
+
+
 def test_a_training_step_is_taken_on_the_cpu_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     method, (guard, lines) = made("inr"), guarded()
     streamed(guard, method)
@@ -228,3 +244,17 @@ def test_a_real_device_without_memory() -> None:
     assert method.device == CPU
     assert [line.startswith("WARNING: the GPU has too little memory") for line in lines] == [True, True]
     assert all(map(torch.equal, images, expected))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(cuda_problem() is not None, reason=f"no CUDA: {cuda_problem()}")
+def test_a_real_device_goes_on_with_what_was_learnt() -> None:
+    guard, first = DeviceGuard(print), made("inr", torch.device("cuda"))
+    streamed(guard, first)
+    known = guard.learnt(first)
+    assert known is not None
+    assert known.csm.device == CPU
+    second = made("inr", torch.device("cuda"))
+    second.resume(known)
+    assert len(streamed(guard, second)) == FRAMES
+    assert second.device.type == "cuda"

@@ -72,6 +72,7 @@ class Calibration:
             self.matrix = compression_matrix(kspace, self.n_virtual)
         if kspace.shape[0] != self.matrix.shape[1]:
             raise DataError(f"a frame of {kspace.shape[0]} coils", f"{self.matrix.shape[1]}, as in the first frame")
+        self.matrix = self.matrix.to(kspace.device)  # that of an earlier scan is where the images are
         return torch.einsum("vc,csm->vsm", self.matrix, kspace)
 
     def update(self, coil_images: Tensor) -> bool:
