@@ -12,7 +12,7 @@ from inr_core.methods.live import RefinedSeries
 from inr_core.methods.predicted_cg import PredictedCg
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.solvers.control import Control
-from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
 
 
@@ -40,21 +40,24 @@ class GraspMethod(PredictedCg):
         for i, image in enumerate(self._images):
             self._images[i] = recombine(image, before, after)
 
-    @torch.no_grad()
     def refine(self, control: Control | None = None) -> RefinedSeries | None:
         """GRASP of all frames that are kept; None for a single frame, which has no variation along time.
 
         A time limit or a stop leaves the images as good as they have become by then.
         """
         self.settle()
-        control = control or Control()
-        csm, total = self.calibration.csm, self.parameters.grasp_iterations
-        if csm is None or len(self.history) < 2:
+        if self.calibration.csm is None or len(self.history) < 2:
             return None
+        return self._grasp(self.history, self.calibration.csm, control or Control())
+
+    @torch.no_grad()
+    def _grasp(self, history: FrameHistory, csm: Tensor, control: Control) -> RefinedSeries:
+        """GRASP of these frames, begun from the live images of all that are kept."""
+        total = self.parameters.grasp_iterations
         steps, images = 0, torch.stack(list(self._images))
-        objective = GraspObjective(self.history, csm, self.parameters.grasp_weight, self.parameters.grasp_tikhonov)
+        objective = GraspObjective(history, csm, self.parameters.grasp_weight, self.parameters.grasp_tikhonov)
         if control.stopped() or control.limit_s <= 0:
-            return RefinedSeries(self.history.first, images, 0)
+            return RefinedSeries(history.first, images, 0)
         for better in minimise(objective, images, total):
             images, steps = better, steps + 1
             part = control.part(steps, total)
@@ -62,4 +65,4 @@ class GraspMethod(PredictedCg):
             if part >= 1 or control.stopped():
                 break
         self.steps += steps
-        return RefinedSeries(self.history.first, images, steps)
+        return RefinedSeries(history.first, images, steps)

@@ -18,6 +18,7 @@ from inr_core.parameters.inr import InrParameters
 from inr_core.parameters.td_dip import TdDipParameters
 from inr_core.solvers.control import Control
 from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.held_spokes import HeldSpokes
 from inr_core.solvers.inr_trainer import InrTrainer
 from inr_core.solvers.learnt import Learnt
 from inr_core.solvers.polish import polish
@@ -46,6 +47,7 @@ class InrMethod(GraspMethod):
         super().__init__(shape, parameters, device)
         self.parameters: InrParameters = parameters
         self.trainer: InrTrainer | None = None
+        self._held = HeldSpokes(shape, parameters.ramp_exponent, parameters.history_frames)
         self._scale: Tensor | None = None  # maximum of the first image: one scale for the whole scan
         self._learnt_field: tuple[Tensor, ...] = ()  # of an earlier scan, until there is a field
 
@@ -53,6 +55,10 @@ class InrMethod(GraspMethod):
     def deterministic_steps(self) -> int:
         """As many as the parameter says."""
         return self.parameters.tune_steps
+
+    def _keep_samples(self, kspace: Tensor, traj: Tensor) -> None:
+        if self.parameters.early_stop:
+            self._held.take(self.n_frames, kspace, traj)
 
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
         image = super()._reconstruct(frame, csm)
@@ -128,21 +134,29 @@ class InrMethod(GraspMethod):
         Where the field had no time to become better than the draft, the draft is the series, and its remark says so.
         It exists at the measured frames and pixels only: where finer ones were asked for, that is a failure.
         """
-        control = control or Control()
-        draft = super().refine(replace(control, progress=lambda part: control.progress(_DRAFT_PART * part)))
-        if draft is None or self.trainer is None or self.calibration.csm is None:
+        self.settle()
+        csm, control = self.calibration.csm, control or Control()
+        if csm is None or self.trainer is None or len(self.history) < 2:
             return None
+        held = self._held.of(self.history)
+        # The draft must not know what the training is judged by, or a field that follows its noise is praised for it.
+        seen = self._held.without(self.history) if held else self.history
+        draft = self._grasp(seen, csm, replace(control, progress=lambda part: control.progress(_DRAFT_PART * part)))
+        stop = self.trainer.judge(held, seen, csm) if held else None
         steps = 0
         if control.part(0, 1) < 1 and not control.stopped():
             steps = self.trainer.refine(
-                self.history,
-                self.calibration.csm,
+                seen,
+                csm,
                 draft.images if self.parameters.draft_weight > 0 else None,
                 control.within(_DRAFT_PART, 1 - _POLISH_PART),
+                stop,
             )
             self.steps += steps
         passes = steps * min(self.parameters.window, len(self.history)) / len(self.history)
-        if control.stopped() or steps == 0 or passes < min(_ENOUGH_PASSES, 0.9 * self.parameters.refine_passes):
+        ended = stop is not None and stop.useless  # by itself, before its time
+        enough = ended or passes >= min(_ENOUGH_PASSES, 0.9 * self.parameters.refine_passes)
+        if control.stopped() or steps == 0 or not enough:
             return replace(
                 draft, steps=draft.steps + steps, remark=_DRAFT_REMARK, failure=self.query.failure_of_draft()
             )

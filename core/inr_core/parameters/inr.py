@@ -45,6 +45,9 @@ class InrParameters(PolishParameters, GraspParameters):
         1.0, "pull of the refinement towards GRASP's series, relative to the data's", minimum=0, maximum=1000
     )
     refine_passes: float = parameter(70.0, "times that the refinement visits each frame", minimum=0, maximum=1e5)
+    early_stop: bool = parameter(
+        True, "end the refinement's training when the spokes held out of it are no longer explained better"
+    )
     companion_passes: float = parameter(
         0.0,
         "times that a convolutional prior visits each frame, whose series is averaged with the field's; 0 for none",

@@ -15,6 +15,14 @@ from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
 from inr_core.trajectory import ramp_density
 
 
+def density_weights(traj: Tensor, shape: tuple[int, int], ramp_exponent: float = 1.0) -> Tensor:
+    """W of a frame's samples, (spokes, samples) on the host; arguments as of :meth:`MeasuredFrame.from_samples`."""
+    density = torch.from_numpy(ramp_density(traj.cpu().numpy(), shape[::-1]))
+    # Samples beyond the band have no density, and none to any power.
+    weights = torch.where(density > 0, (density / density.mean()) ** ramp_exponent, 0.0)
+    return weights * (density.mean() / weights.mean())
+
+
 @dataclass
 class MeasuredFrame:
     """One frame after coil compression: what its data say, in the form that the solvers use.
@@ -74,10 +82,7 @@ class MeasuredFrame:
                 f"k-space {tuple(kspace.shape)} with a trajectory {tuple(traj.shape)}",
                 "(coils, spokes, samples) and (spokes, samples, 2)",
             )
-        density = torch.from_numpy(ramp_density(traj.cpu().numpy(), shape[::-1]))
-        # Samples beyond the band have no density, and none to any power.
-        weights = torch.where(density > 0, (density / density.mean()) ** ramp_exponent, 0.0)
-        weights = (weights * (density.mean() / weights.mean()))[None]
+        weights = density_weights(traj, shape, ramp_exponent)[None]
         if part is not None:
             weights = weights * part.to(weights.device)
         # The mean of a transform is its input at zero: the sum of the weights.

@@ -19,8 +19,9 @@ Predict = Callable[[int, Tensor], Tensor]
 class HeldOut:
     """The error of spokes that a model was not trained on, the weights with which it was least, and when to stop.
 
-    The error is |predicted - measured| / |measured| over all held-out samples of all coils, without weights: its
-    inverse square in decibels is the signal-to-error ratio of Kunz et al. (arXiv 2305.06822). Frames are predicted a
+    The error is |predicted - measured| / |measured| over all held-out samples of all coils. Without weights its inverse
+    square in decibels is the signal-to-error ratio of Kunz et al. (arXiv 2305.06822); weighted by the ramp it is the
+    error of the images, in which the noise of the periphery counts by the area that it fills. Frames are predicted a
     few at a time, in turn; the error takes those of the others from the last time, so that it is of the same samples
     whenever it is looked at.
 
@@ -40,6 +41,10 @@ class HeldOut:
         Looks without a smaller error after which training ends.
     at_once
         Frames that are predicted at a look; 0 for all. The first look is at all of them.
+    first
+        Steps before the first look.
+    density : (spokes, samples), one a frame
+        Weights of the squared errors; 1 if None.
 
     Attributes
     ----------
@@ -61,12 +66,15 @@ class HeldOut:
         every: int,
         patience: int,
         at_once: int = 4,
+        first: int = 0,
+        density: Sequence[Tensor] | None = None,
     ) -> None:
         self._held = [(i, samples) for i, samples in enumerate(held) if samples.traj.shape[0] > 0]
-        self._energy = sum(float(samples.kspace.abs().square().sum()) for _, samples in self._held)
+        self._density = density
+        self._energy = sum(self._square(i, samples.kspace) for i, samples in self._held)
         if not (math.isfinite(self._energy) and self._energy > 0):
             raise DataError("held-out spokes without a signal", "a signal", "check the receivers")
-        self._predict, self._every, self._patience = predict, every, patience
+        self._predict, self._every, self._patience, self._first = predict, every, patience, first
         self._at_once = min(at_once, len(self._held)) or len(self._held)
         self._weights = list(weights)
         self._best = [w.detach().clone() for w in self._weights]
@@ -76,8 +84,27 @@ class HeldOut:
 
     def __call__(self, steps: int) -> bool:
         """Look if it is time to; True if there is no use in going on."""
-        if steps % self._every:
+        if not self.due(steps):
             return False
+        self._judge(steps)
+        return self.useless
+
+    def due(self, steps: int) -> bool:
+        """Whether it is time to look."""
+        return steps >= self._first and steps % self._every == 0
+
+    @property
+    def useless(self) -> bool:
+        """Whether there is no use in going on."""
+        return self._since >= self._patience
+
+    def conclude(self, steps: int) -> None:
+        """Look at where the training has ended, and give the weights the values with which the error was least."""
+        if not self.errors or self.errors[-1][0] != steps:
+            self._judge(steps)
+        self.restore()
+
+    def _judge(self, steps: int) -> None:
         error = self._look()
         self.errors.append((steps, error))
         if error < self._least:
@@ -86,7 +113,6 @@ class HeldOut:
                 kept.copy_(weight.detach())
         else:
             self._since += 1
-        return self._since >= self._patience
 
     def restore(self) -> None:
         """Give the weights the values with which the error was least; none if nobody has looked."""
@@ -102,9 +128,13 @@ class HeldOut:
         for turn in range(self._next, self._next + n):
             i = turn % len(self._held)
             position, (kspace, traj) = self._held[i]
-            self._squares[i] = float((self._predict(position, traj) - kspace).abs().square().sum())
+            self._squares[i] = self._square(position, self._predict(position, traj) - kspace)
         self._next = (self._next + n) % len(self._held)
         return math.sqrt(sum(self._squares) / self._energy)
+
+    def _square(self, position: int, samples: Tensor) -> float:
+        squares = samples.abs().square()
+        return float((squares if self._density is None else self._density[position] * squares).sum())
 
 
 def samples_of_images(render: Callable[[Tensor], Tensor], data: SliceData) -> Predict:

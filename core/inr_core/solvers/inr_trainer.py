@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,15 +13,19 @@ from inr_core.errors import DataError
 from inr_core.fields.grid_field import GridField
 from inr_core.fields.weights import N_SCALES, Adam, Parts
 from inr_core.losses import temporal_tv_gradient
+from inr_core.operators.nufft import Nufft
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.inr import InrParameters
 from inr_core.solvers.captured_step import CapturedStep, Recorder, Tensors, make_recorder
 from inr_core.solvers.control import Control
 from inr_core.solvers.frames import FrameHistory
+from inr_core.solvers.held_out import HeldOut
+from inr_core.solvers.slice_data import FrameSamples
 from inr_core.solvers.training import cosine
 
 _TV_ACCELERATION, _TV_POWER = 10.0, 0.75  # temporal_tv is for this acceleration; how it grows with it
 _CHUNK = 6  # frames rendered at once: what the caches hold
+_LOOK_PASSES, _PATIENCE = 5, 2  # between looks at held-out spokes, from the second on; looks without a smaller error
 _LOOK = 32  # steps after which it is looked whether they were finite, where looking means waiting
 
 
@@ -124,6 +129,7 @@ class InrTrainer:
         csm: Tensor,
         draft: Tensor | None = None,
         control: Control | None = None,
+        stop: HeldOut | None = None,
     ) -> int:
         """Train on all frames that are kept, the learning rate falling along a cosine.
 
@@ -135,6 +141,8 @@ class InrTrainer:
             A series of all these frames that the images are pulled towards by ``draft_weight``; None for no pull.
         control
             Time, stop and progress; none if None. A time limit shortens the schedule.
+        stop
+            From :meth:`judge`: ends the training when it no longer helps, and leaves the field as it was best.
 
         Returns
         -------
@@ -155,8 +163,48 @@ class InrTrainer:
             steps += 1
             part = control.part(steps, total)
             control.progress(part)
+            if stop is not None and stop.due(steps):
+                self._bring_up_to_date(history)
+                if stop(steps):
+                    break
         self._finish()
+        if stop is not None and steps > 0:
+            self._bring_up_to_date(history)
+            stop.conclude(steps)
         return steps
+
+    def judge(self, held: Sequence[tuple[FrameSamples, Tensor]], history: FrameHistory, csm: Tensor) -> HeldOut:
+        """What tells by held-out spokes when the training of :meth:`refine` no longer helps.
+
+        Parameters
+        ----------
+        held
+            Samples of each frame and their weights, none where it has no such spokes.
+        history, csm
+            The frames without them, and receive maps.
+        """
+
+        def predict(position: int, traj: Tensor) -> Tensor:
+            image = self.series(torch.tensor([history.first + position]))
+            return Nufft(traj[None], self.field.shape).forward(image[:, None] * csm)[0]
+
+        steps_of_pass = len(history) / min(self.parameters.window, len(history))
+        every = max(1, round(_LOOK_PASSES * steps_of_pass))
+        return HeldOut(
+            [samples for samples, _ in held],
+            predict,
+            [weights.value for weights, _ in self.field.touched(torch.tensor([history.first]))],
+            every=every,
+            patience=_PATIENCE,
+            at_once=0,
+            first=2 * every,
+            density=[ramp for _, ramp in held],
+        )
+
+    def _bring_up_to_date(self, history: FrameHistory) -> None:
+        """Let all weights be those of this moment, as far as the frames that are kept go."""
+        self._finish()
+        self.adam.catch_up(self.field.touched(torch.arange(history.first, history.first + len(history))))
 
     def series(self, times: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
         """(images, ny, nx): the field's images, in the data's units; arguments as of :class:`GridField`."""

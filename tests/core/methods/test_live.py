@@ -333,6 +333,20 @@ def test_a_companion_joins_the_field_or_it_is_said_why_not(monkeypatch: pytest.M
     assert 0.2 < float(joined.images.norm() / alone.images.norm()) < 0.95
 
 
+def test_the_training_ends_when_held_out_spokes_are_no_longer_explained_better() -> None:
+    noisy, found = cine_scan(frames=16, spokes=9, matrix=(18, 16), sigma=0.3), dict[bool, RefinedSeries]()
+    for early in (False, True):
+        method = made(noisy, early_stop=early, refine_passes=60.0)
+        live(noisy, method)
+        refined = method.refine()
+        assert refined is not None
+        assert refined.remark == ""
+        found[early] = refined
+    assert found[False].steps == 160
+    assert found[True].steps < 120
+    assert error(found[True].images, noisy.truth) < error(found[False].images, noisy.truth)
+
+
 # -- between the frames and pixels --------------------------------------------------------------------------------
 
 

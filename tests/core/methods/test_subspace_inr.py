@@ -14,6 +14,7 @@ from inr_core.devices import cuda_problem
 from inr_core.methods import make_live
 from inr_core.methods.live import RefinedSeries, SeriesQuery
 from inr_core.methods.subspace_inr import SubspaceInrMethod, principal_curves
+from inr_core.parameters.single_frame import SingleFrameParameters
 from inr_core.parameters.subspace_inr import SubspaceInrParameters
 from inr_core.solvers.control import Control
 from inr_core.solvers.draft import grasp_draft
@@ -77,7 +78,7 @@ def test_a_still_series_has_one_curve_and_nothing_else() -> None:
 
 def test_the_series_is_better_than_gridding_and_than_its_draft() -> None:
     scan = cine_scan(frames=10, spokes=7, matrix=(24, 20))
-    gridded = make_live("nufft", scan.shape, SubspaceInrParameters(), CPU)
+    gridded = make_live("nufft", scan.shape, SingleFrameParameters(), CPU)
     images = torch.stack([gridded.add_frame(k, t) for k, t in zip(scan.kspace, scan.traj, strict=True)])
     draft, series = (
         refined(scan, grasp_iterations=8, fit_steps=100, passes=passes, rank=6).images for passes in (0.0, 25.0)

@@ -111,3 +111,30 @@ def test_held_out_spokes_need_a_signal() -> None:
     model = Constant(0.0)
     with pytest.raises(DataError, match=r"^held-out spokes without a signal; expected a signal; check the receivers$"):
         HeldOut(silent, model, [model.weight], every=1, patience=1)
+
+
+def test_weighted_errors_count_by_their_weight() -> None:
+    model, density = Constant(0.5), [torch.full((3, 5), 0.2), torch.zeros(0, 5), torch.full((1, 5), 2.0)]
+    stop = HeldOut(held_out(3, 0, 1), model, [model.weight], every=1, patience=1, density=density)
+    stop(1)
+    wanted = math.sqrt((0.2 * 3 * 0.5**2 + 2.0 * 2.5**2) / (0.2 * 3 * 1 + 2.0 * 9))
+    assert stop.errors == [(1, pytest.approx(wanted))]
+
+
+def test_it_looks_from_a_first_step_on_and_once_more_at_the_end() -> None:
+    model = Constant(0.0)
+    stop = HeldOut(held_out(1), model, [model.weight], every=2, patience=1, first=5)
+    assert [step for step in range(1, 10) if stop.due(step)] == [6, 8]
+    model.weight.data.fill_(0.9)
+    assert not stop(4)
+    assert not stop(6)
+    model.weight.data.fill_(0.8)
+    assert stop(8)
+    assert stop.useless
+    stop.conclude(8)
+    assert [step for step, _ in stop.errors] == [6, 8]
+    assert model.weight.item() == pytest.approx(0.9)
+    model.weight.data.fill_(1.0)
+    stop.conclude(9)
+    assert stop.errors[-1] == (9, 0.0)
+    assert model.weight.item() == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from inr_core.losses import temporal_tv
 from inr_core.parameters.inr import InrParameters
 from inr_core.solvers.control import Control
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
+from inr_core.solvers.held_spokes import HeldSpokes
 from inr_core.solvers.inr_trainer import InrTrainer
 from radial import RadialScan, cine_scan, error
 
@@ -177,3 +179,26 @@ def test_there_must_be_a_signal(scale: float, strength: float, line: str) -> Non
     with pytest.raises(DataError) as caught:
         InrTrainer((8, 8), InrParameters(), scale, strength, CPU)
     assert str(caught.value) == line
+
+
+def test_held_out_spokes_end_it_and_the_field_is_left_as_it_was_best() -> None:
+    noisy = cine_scan(frames=16, spokes=8, sigma=0.3)
+    history, held = FrameHistory(16), HeldSpokes(noisy.shape, 1.0, 16)
+    for index, (kspace, traj) in enumerate(zip(noisy.kspace, noisy.traj, strict=True)):
+        held.take(index, kspace, traj)
+        history.append(MeasuredFrame.from_samples(index, kspace, traj, noisy.shape))
+    seen, found = held.without(history), dict[bool, tuple[int, float]]()
+    for early in (False, True):
+        made = trainer(seen, refine_passes=60.0, temporal_tv=0.001)
+        stop = made.judge(held.of(history), seen, noisy.maps)
+        steps = made.refine(seen, noisy.maps, stop=stop if early else None)
+        found[early] = steps, error(made.series(times(seen)), noisy.truth)
+        if early:
+            looks = dict(stop.errors)
+            assert stop.useless
+            assert {after - before for before, after in pairwise(looks)} == {round(5 * 16 / 6)}
+            stop.errors.clear()
+            stop.conclude(steps)
+            assert stop.errors[0][1] == pytest.approx(min(looks.values()), rel=1e-4)
+    assert found[True][0] < 0.5 * found[False][0]
+    assert found[True][1] < found[False][1]
