@@ -150,12 +150,12 @@ class DeviceGuard:
     def _restore(self, method: LiveMethod, kept: _Kept, target: torch.device) -> None:
         import torch
 
-        behind, steps = method.behind, method.steps
-        vars(method).update(dict.fromkeys(set(vars(method)) - {"behind", "steps"}))  # lets go of what is on the device
+        due, steps = method.due, method.steps
+        vars(method).update(dict.fromkeys(set(vars(method)) - {"due", "steps"}))  # lets go of what is on the device
         gc.collect()
         release_memory(target)
         kept.copy.restore(method, target)
-        method.behind, method.steps = behind, steps
+        method.due, method.steps = due, steps
         for kspace, traj in kept.since:
             method.add_frame(kspace, traj)
         kept.target = None

@@ -1,4 +1,4 @@
-"""The recon gadget: frames in, complex images out; owns the method and the clock.
+"""The recon gadget: frames in, complex images out; owns the method and the schedule.
 
 torch is imported when the first frame is awaited, not with this module: a cold server must accept, read and stamp
 data first.
@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,6 +32,7 @@ from inr_gadgets.lines import operator_line
 from inr_gadgets.recon_parameters import ReconParameters, check_parameters, known_parameters, read_parameters
 from inr_gadgets.refinement import Refinement
 from inr_gadgets.scan_state import ScanState, coil_labels
+from inr_gadgets.schedule import Schedule
 from inr_gadgets.slices import Slices, SliceState
 
 if TYPE_CHECKING:
@@ -40,52 +41,6 @@ if TYPE_CHECKING:
     from inr_core.methods.live import LiveMethod
 
 logger = logging.getLogger(__name__)
-
-_SMOOTHING = 0.3  # weight of the newest measurement in running means of time
-
-
-@dataclass
-class _Clock:
-    """When the next frame is due and how long a training step takes: running means of what was measured.
-
-    Attributes
-    ----------
-    repetition_s
-        The sequence's repetition time; 0 if the header has none.
-    """
-
-    repetition_s: float = 0.0
-
-    interval_s: float = math.inf
-    step_s: float = 0.0
-    last_arrival: float = -math.inf
-
-    def arrived(self, moment: float, *, after_pause: bool = False) -> None:
-        elapsed = moment - self.last_arrival
-        if elapsed == 0:
-            return  # another slice of the same stack
-        if math.isfinite(elapsed) and not after_pause:
-            self.interval_s = _mean(self.interval_s, elapsed)
-        self.last_arrival = moment
-
-    def stepped(self, seconds: float) -> None:
-        self.step_s = _mean(self.step_s or math.inf, seconds)
-
-    def behind(self, frame: Frame, now: float) -> float:
-        """How often a frame of a running scan could have been acquired since it arrived; less than 1 is in time.
-
-        Frames that come much faster than the sequence can play them are a file's: nobody waits for those.
-        """
-        duration_s = self.repetition_s * len(frame.headers) * frame.partitions
-        return (now - frame.arrived) / duration_s if self.interval_s > 0.5 * duration_s > 0 else 0.0
-
-    def time_for_a_step(self, now: float) -> bool:
-        """Whether a step now ends before the next frame is due."""
-        return self.time_for(self.step_s, now)
-
-    def time_for(self, seconds: float, now: float) -> bool:
-        """The same of work that takes so many seconds."""
-        return now + seconds < self.last_arrival + self.interval_s
 
 
 class ReconGadget(Gadget):
@@ -121,7 +76,7 @@ class ReconGadget(Gadget):
             warm=self._warm_state(),
             coils=coil_labels(self.header),
         )
-        clock = _Clock((repetition_time_ms(self.header) or 0.0) / 1e3)
+        schedule = Schedule((repetition_time_ms(self.header) or 0.0) / 1e3, self.parameters.latency_ms / 1e3)
         # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
         pending: Callable[[], bool] = getattr(items, "pending", lambda: True)
         delayed = DelayedImages(described, self._guard, self.announce)
@@ -129,16 +84,16 @@ class ReconGadget(Gadget):
         def time_for(seconds: float) -> bool:
             if self.parameters.deterministic:
                 return True
-            return not (self.stop.is_set() or pending()) and clock.time_for(seconds, time.monotonic())
+            return not (self.stop.is_set() or pending()) and schedule.time_for(seconds, time.monotonic())
 
         for item in items:
             if not isinstance(item, ReconData):
                 yield item
                 continue
             frame = Frame.from_recon_data(item)
-            clock.arrived(frame.arrived, after_pause=slices.paused_before(frame))
-            behind = 0.0 if self.parameters.deterministic else clock.behind(frame, time.monotonic())
-            state, image = self._live(slices, frame, behind, described)
+            schedule.arrived(frame.arrived, after_pause=slices.paused_before(frame))
+            due = math.inf if self.parameters.deterministic else schedule.due(frame)
+            state, image = self._live(slices, frame, due, described)
             if self.parameters.offline:
                 state.held.append(image)
             else:
@@ -149,7 +104,7 @@ class ReconGadget(Gadget):
                 for _ in range(state.method.deterministic_steps):
                     self._guard.run(state.method, state.method.tune)
             else:
-                self._use_idle_time([other.method for other in slices.current.values()], clock, pending)
+                self._use_idle_time([other.method for other in slices.current.values()], schedule, pending)
         yield from delayed.after_scan(lambda _: not self.stop.is_set())
         if self.parameters.save_state:
             self._save(slices.learnt())
@@ -163,7 +118,7 @@ class ReconGadget(Gadget):
                 described,
                 slices.all(),
                 ended=time.monotonic(),
-                repetition_ms=1e3 * clock.repetition_s,
+                repetition_ms=1e3 * schedule.repetition_s,
             )
             yield from self._after_scan(after)
         elif self.parameters.offline:
@@ -223,7 +178,7 @@ class ReconGadget(Gadget):
         return method
 
     def _live(
-        self, slices: Slices, frame: Frame, behind: float, described: dict[str, str]
+        self, slices: Slices, frame: Frame, due: float, described: dict[str, str]
     ) -> tuple[SliceState, ismrmrd.Image]:
         """The state of the frame's slice, and the live image."""
         import torch
@@ -231,7 +186,7 @@ class ReconGadget(Gadget):
         kspace, traj = torch.from_numpy(frame.kspace), torch.from_numpy(frame.traj)
         state = slices.state_for(frame, kspace, traj)
         number = state.next_number
-        state.method.behind = behind
+        state.method.due = due
         image = self._guard.add_frame(state.method, kspace, traj)
         state.keep(frame)
         meta = {
@@ -249,14 +204,14 @@ class ReconGadget(Gadget):
         state.reported_steps = state.method.steps
         return state, image_for(frame, image.numpy(), LIVE_SERIES, number, meta)
 
-    def _use_idle_time(self, methods: list[LiveMethod], clock: _Clock, pending: Callable[[], bool]) -> None:
+    def _use_idle_time(self, methods: list[LiveMethod], schedule: Schedule, pending: Callable[[], bool]) -> None:
         """Train what was trained least: the slices of a stack come together, and then all wait."""
         while not self.stop.is_set() and not pending():
             begin = time.monotonic()
             by_need = sorted(methods, key=lambda m: m.steps)
-            if not clock.time_for_a_step(begin) or not any(self._guard.run(m, m.tune) for m in by_need):
+            if not schedule.time_for_a_step(begin) or not any(self._guard.run(m, m.tune) for m in by_need):
                 return
-            clock.stepped(time.monotonic() - begin)
+            schedule.stepped(time.monotonic() - begin)
 
 
 def warm_up() -> None:
@@ -279,10 +234,6 @@ def warm_up() -> None:
             method.add_frame(noise, traj)
             method.tune()
         method.refine()
-
-
-def _mean(old: float, new: float) -> float:
-    return new if not math.isfinite(old) else (1 - _SMOOTHING) * old + _SMOOTHING * new
 
 
 def _versions() -> str:

@@ -25,6 +25,14 @@ class ReconParameters(MeasurementParameters):
     deterministic: bool = parameter(
         False, "fixed numbers of training steps and no clock: a replay is repeatable to the bit on the same machine"
     )
+    latency_ms: float = parameter(
+        0.0,
+        "time from a frame's last readout to its image, to which the work on it is fitted; "
+        "0 takes the time from frame to frame",
+        unit="ms",
+        minimum=0,
+        maximum=1e5,
+    )
     offline: bool = parameter(
         False, "nobody waits: live images are sent only where no series follows, and every method can be used"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 import threading
@@ -363,24 +362,6 @@ def test_deterministic_steps_do_not_depend_on_the_clock() -> None:
         assert steps(process(source, refine=False, tune_steps=2)) == [0, 0, 2, 2, 2]
 
 
-def test_the_clock_learns_both_times() -> None:
-    clock = recon._Clock()
-    clock.arrived(10.0)
-    assert clock.time_for_a_step(1e9)  # nothing is known of the next frame
-    clock.arrived(11.0)
-    assert clock.interval_s == 1.0
-    assert clock.time_for_a_step(11.9)
-    assert not clock.time_for_a_step(12.1)
-    clock.stepped(0.4)
-    assert clock.time_for_a_step(11.5)
-    assert not clock.time_for_a_step(11.7)
-    clock.stepped(0.2)
-    assert 0.2 < clock.step_s < 0.4
-    clock.arrived(13.0)
-    assert 1.0 < clock.interval_s < 2.0
-    assert math.isfinite(clock.step_s)
-
-
 def test_the_slices_of_a_stack_share_the_idle_time() -> None:
     class Quiet:
         """Nothing waits until two slices were trained four times each."""
@@ -409,21 +390,6 @@ def test_the_slices_of_a_stack_share_the_idle_time() -> None:
         patch.setattr(InrMethod, "tune", counted)
         assert len(list(made.process(Quiet([frame for pair in pairs for frame in pair])))) == 6
     assert sorted(trained.count(method) for method in set(trained)) == [4, 4]
-
-
-def test_a_stack_has_the_time_of_all_its_partitions() -> None:
-    clock = recon._Clock(repetition_s=0.01)
-    (frame,) = frames(1)
-    spokes = len(frame.headers)
-    for partitions in (1, 8):
-        frame.bits[0].data.sampling.encoded_matrix[2] = partitions
-        clock.interval_s = 0.01 * spokes * partitions
-        assert clock.behind(frame, frame.arrived + 0.04 * spokes) == pytest.approx(4 / partitions)
-    clock.arrived(5.0)
-    clock.arrived(6.0)
-    interval = clock.interval_s
-    clock.arrived(6.0)  # the next slice of the same stack
-    assert (clock.interval_s, clock.last_arrival) == (interval, 6.0)
 
 
 # -- stopping, lines, devices -------------------------------------------------------------------------------------

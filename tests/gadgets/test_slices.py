@@ -14,9 +14,10 @@ from inr_core.errors import DataError
 from inr_gadgets import slices
 from inr_gadgets.buffer import BufferGadget, BufferParameters
 from inr_gadgets.frame import Frame
-from inr_gadgets.recon import ReconGadget, _Clock
+from inr_gadgets.recon import ReconGadget
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
+from inr_gadgets.schedule import Schedule
 from inr_gadgets.server import Server
 from inr_gadgets.simulate import simulate
 from radial import cine_scan
@@ -284,7 +285,7 @@ def test_a_pause_and_a_move_are_both_told() -> None:
 
 
 def test_the_clock_does_not_learn_from_a_pause() -> None:
-    clock = _Clock()
+    clock = Schedule()
     for moment in (1.0, 2.0):
         clock.arrived(moment)
     clock.arrived(60.0, after_pause=True)

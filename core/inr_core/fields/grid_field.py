@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import ParameterError
-from inr_core.fields.coordinates import pixel_positions
+from inr_core.fields.coordinates import interpolation_matrix
 from inr_core.fields.weights import Rows, Weights
 
 GradientOf = Callable[[Tensor], Tensor]
@@ -252,23 +252,12 @@ class GridField:
         """Interpolation to ``n`` positions along an axis of the image, a level each; None where it is the identity."""
         if (axis, n) not in self._interpolations:
             trained = self.shape[axis]
+            cells = [_cells(trained, level.pixels) for level in self.levels]
             self._interpolations[axis, n] = [
-                _interpolation(n, trained, _cells(trained, level.pixels), self.device) for level in self.levels
+                None if n == trained == c else interpolation_matrix(n, trained, c).to(self.device) for c in cells
             ]
         return self._interpolations[axis, n]
 
 
 def _cells(n: int, pixels: int) -> int:
     return max(2, -(-n // pixels))
-
-
-def _interpolation(n: int, trained: int, cells: int, device: torch.device) -> Tensor | None:
-    """(n, cells): linear interpolation from nodes spread over the trained pixels, the outermost on the edges.
-
-    The n positions cover the same field of view as the trained pixels, with the centre at pixel n // 2 of both.
-    """
-    if n == trained == cells:
-        return None
-    pixel = pixel_positions(n, trained).to(device)
-    position = (pixel * ((cells - 1) / max(trained - 1, 1))).clamp(0, cells - 1)
-    return (1 - (position[:, None] - torch.arange(cells, device=device)).abs()).clamp_min(0)

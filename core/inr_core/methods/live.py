@@ -122,7 +122,7 @@ class LiveMethod(ABC):
         self.n_frames = 0
         self.steps = 0
         self.query = SeriesQuery()  # set by the host, of methods that are continuous
-        self.behind = 0.0  # set by the host: frame durations that this frame has waited already
+        self.due = math.inf  # set by the host: when the next image should be ready, on the monotonic clock
         self._unsettled: MeasuredFrame | None = None
         self._gridded: _Gridded | None = None
         self._resumed: Learnt | None = None  # until the first frame

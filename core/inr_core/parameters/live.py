@@ -26,19 +26,43 @@ class MeasurementParameters:
 
 @dataclass(frozen=True)
 class LiveParameters(MeasurementParameters):
-    """The live image: conjugate gradients towards a prediction."""
+    """The live image: conjugate gradients towards a prediction, see ``solvers/live_solver.py``."""
 
-    iterations: int = parameter(8, "conjugate gradient iterations of a live frame", minimum=1, maximum=200)
-    live_coils: int = parameter(4, "strongest virtual coils that the live image is made of", minimum=1, maximum=64)
+    quick_iterations: int = parameter(
+        6, "conjugate gradient iterations that find where a live frame differs and how it moved", minimum=1, maximum=200
+    )
+    quick_coils: int = parameter(2, "strongest virtual coils that these iterations use", minimum=1, maximum=64)
+    iterations: int = parameter(
+        7, "conjugate gradient iterations that follow; fewer where time is short", minimum=1, maximum=200
+    )
+    live_coils: int = parameter(
+        8, "strongest virtual coils that the live image is made of; fewer where time is short", minimum=1, maximum=64
+    )
     start_weight: float = parameter(
         0.2, "weight of the brightness prior of the first frame, relative to the data's", minimum=0, maximum=100
     )
     prior_weight: float = parameter(
-        0.3, "pull of a live frame towards its prediction, relative to the data's", minimum=0, maximum=100
+        0.15, "pull of a live frame towards its prediction, relative to the data's", minimum=0, maximum=100
+    )
+    noise_weight: float = parameter(
+        6.0,
+        "further pull for each unit of the noise's energy over that of what the prediction leaves of the data",
+        minimum=0,
+        maximum=1000,
+    )
+    motion_weight: float = parameter(
+        2.5, "ease of smooth motion between live frames, against changes of single pixels", minimum=0, maximum=100
+    )
+    live_spatial: float = parameter(
+        0.0015,
+        "weight of the total variation in the plane of a live frame, relative to the image's maximum",
+        minimum=0,
+        maximum=10,
     )
     history_weight: float = parameter(
         0.05,
-        "trust in the prediction where the last frames measured k-space, relative to the data's",
+        "trust in the prediction where the last frames measured k-space, relative to the data's, "
+        "at an acceleration of 25; it falls with the acceleration's cube",
         minimum=0,
         maximum=10,
     )

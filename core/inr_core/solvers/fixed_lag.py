@@ -16,18 +16,18 @@ from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
 
 _BEFORE = 1  # frames before the delayed one that are solved with it, so that it has neighbours on both sides
 _ITERATIONS = 3
-_TEMPORAL, _SPATIAL, _TIKHONOV = 0.012, 0.001, 0.02  # of the objective, relative as there
+_TEMPORAL, _SPATIAL, _PULL = 0.01, 0.001, 0.4  # of the objective, relative as there
 _SETTLED = 8  # iterations after which GraspObjective's corners are as sharp as images that are good already want them
 
 
 class FixedLag:
     """Images of the last frames, solved together after each new one: a fixed-lag smoother.
 
-    The frames t - d - 1 .. t minimise :class:`GraspObjective`, with total variation along time and in the plane, by a
-    few iterations that begin where those after the frame before ended. Frame t - d has then been solved d + 1 times,
-    with d frames after it and one before.
+    The frames t - d - 1 .. t minimise :class:`GraspObjective`, with total variation along time and in the plane and a
+    pull towards the live images, by a few iterations that begin where those after the frame before ended. Frame t - d
+    has then been solved d + 1 times, with d frames after it and one before.
 
-    State: d + 2 images.
+    State: d + 2 images, twice.
 
     Parameters
     ----------
@@ -44,15 +44,18 @@ class FixedLag:
         self.delay = delay
         self.window = delay + _BEFORE + 1
         self._images: deque[Tensor] = deque(maxlen=self.window)
+        self._live: deque[Tensor] = deque(maxlen=self.window)
 
     def append(self, image: Tensor) -> None:
         """Take the newest frame's live image, (ny, nx)."""
         self._images.append(image)
+        self._live.append(image)
 
     def maps_changed(self, before: Tensor, after: Tensor) -> None:
         """Receive maps (coils, ny, nx) were replaced."""
-        for i, image in enumerate(self._images):
-            self._images[i] = recombine(image, before, after)
+        for images in (self._images, self._live):
+            for i, image in enumerate(images):
+                images[i] = recombine(image, before, after)
 
     def improve(self, frames: Sequence[MeasuredFrame], csm: Tensor, control: Control) -> bool:
         """Solve the last frames together.
@@ -78,7 +81,8 @@ class FixedLag:
         window = FrameHistory(n)
         for frame in frames[-n:]:
             window.append(replace(frame, coil_images=frame.coil_images[: len(csm)]))
-        objective = GraspObjective(window, csm, _TEMPORAL, _TIKHONOV, spatial_weight=_SPATIAL)
+        centre = torch.stack(list(self._live))
+        objective = GraspObjective(window, csm, _TEMPORAL, _PULL, spatial_weight=_SPATIAL, centre=centre)
         better = torch.stack(list(self._images))
         for number, series in enumerate(minimise(objective, better, _ITERATIONS, _SETTLED), start=1):
             better = series

@@ -12,6 +12,7 @@ from torch import Tensor
 from inr_core.errors import DataError
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
+from inr_core.solvers.noise_level import noise_variance
 from inr_core.trajectory import ramp_density
 
 
@@ -41,6 +42,8 @@ class MeasuredFrame:
     strength
         Mean over the image of the gram's diagonal, which is that of the kernel: what a regularisation weight is
         relative to. On the host, where asking for it does not wait for the device.
+    noise
+        Variance of the noise in a pixel of a coil image, E|n|^2.
     """
 
     index: int
@@ -48,6 +51,7 @@ class MeasuredFrame:
     kernel: Tensor
     n_spokes: int
     strength: float
+    noise: float = 0.0
 
     @classmethod
     def from_samples(
@@ -87,9 +91,11 @@ class MeasuredFrame:
             weights = weights * part.to(weights.device)
         # The mean of a transform is its input at zero: the sum of the weights.
         strength = float(weights.double().sum()) / (shape[0] * shape[1])
+        squares = weights.square()
         weights, points = weights.to(kspace.device), traj[None].to(kspace.device)
         adjoint = Nufft(points, shape).adjoint(weights * kspace[None])
-        return cls(index, adjoint[0], toeplitz_kernel(points, weights, shape), len(traj), strength)
+        noise = noise_variance(kspace, traj, shape) * float(squares.sum()) / (shape[0] * shape[1])
+        return cls(index, adjoint[0], toeplitz_kernel(points, weights, shape), len(traj), strength, noise)
 
     def right_side(self, csm: Tensor) -> Tensor:
         """(ny, nx): b = S^H F^H W y, what data consistency pulls towards."""

@@ -155,21 +155,15 @@ def test_after_a_pause_the_past_is_trusted_less() -> None:
 
 
 def test_a_pause_is_over_after_a_frame() -> None:
-    scan, iterations = cine_scan(frames=5), []
+    scan, efforts = cine_scan(frames=5), []
     running = method("grasp", scan.shape)
-    gram = type(running)._towards
-
-    def counted(self: object, *arguments: object) -> Tensor:
-        iterations.append(self._paused)  # type: ignore[attr-defined]
-        return gram(self, *arguments)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(running), "_towards", counted)
-        for i in range(5):
-            if i == 2:
-                running.pause()
-            running.add_frame(scan.kspace[i], scan.traj[i])
-    assert iterations == [False, True, False, False]
+    for i in range(5):
+        if i == 2:
+            running.pause()
+        running.add_frame(scan.kspace[i], scan.traj[i])
+        efforts.append(running.solver.last_effort)  # type: ignore[attr-defined]
+    assert efforts[0] is None
+    assert [effort.second for effort in efforts[1:]] == [7, 14, 7, 7]
 
 
 # -- frames of unequal length -------------------------------------------------------------------------------------

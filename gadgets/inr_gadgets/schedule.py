@@ -1,0 +1,79 @@
+"""The recon gadget's clock: when a frame's image is due, and whether there is time for anything else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from inr_gadgets.frame import Frame
+
+_SMOOTHING = 0.3  # weight of the newest measurement in running means
+_MARGIN = 0.85  # of a frame's time that its image may take: the rest is for gathering, sending, and the receive maps
+
+
+@dataclass
+class Schedule:
+    """Deadlines of frames, and how long a training step takes: running means of what was measured.
+
+    The image of a frame is due before the next frame is complete, or ``latency_s`` after its last readout. When the
+    chain is behind, what a frame has waited is no longer there for its own work: training steps are dropped first (no
+    step begins while a frame waits), then iterations (the method's, by the time it is given), and never a frame.
+
+    Attributes
+    ----------
+    repetition_s
+        The sequence's repetition time; 0 if the header has none.
+    latency_s
+        From a frame's last readout to its image; 0 for the time from frame to frame.
+    """
+
+    repetition_s: float = 0.0
+    latency_s: float = 0.0
+
+    interval_s: float = math.inf
+    step_s: float = 0.0
+    last_arrival: float = -math.inf
+    together: int = 0  # frames before this one that arrived with it: slices of a stack of stars share their time
+
+    def arrived(self, moment: float, *, after_pause: bool = False) -> None:
+        """A frame arrived; what went by before it is no usual interval if it was a pause."""
+        elapsed = moment - self.last_arrival
+        self.together = self.together + 1 if elapsed == 0 else 0
+        if elapsed == 0:
+            return
+        if math.isfinite(elapsed) and not after_pause:
+            self.interval_s = _mean(self.interval_s, elapsed)
+        self.last_arrival = moment
+
+    def stepped(self, seconds: float) -> None:
+        """A training step took so long."""
+        self.step_s = _mean(self.step_s or math.inf, seconds)
+
+    def due(self, frame: Frame) -> float:
+        """When the image of the frame that arrived last should be ready, on the monotonic clock.
+
+        Infinity where nobody waits for it.
+
+        Frames that come much faster than the sequence can play them are a file's: nobody waits for those.
+        """
+        duration_s = self.repetition_s * len(frame.headers) * frame.partitions
+        if not self.interval_s > 0.5 * duration_s > 0:
+            return math.inf
+        time_s = self.latency_s or max(duration_s, self._usual_interval(duration_s))
+        return frame.arrived + _MARGIN * time_s * min(1.0, (self.together + 1) / frame.partitions)
+
+    def time_for_a_step(self, now: float) -> bool:
+        """Whether a step now ends before the next frame is due."""
+        return self.time_for(self.step_s, now)
+
+    def time_for(self, seconds: float, now: float) -> bool:
+        """The same of work that takes so many seconds."""
+        return now + seconds < self.last_arrival + self.interval_s
+
+    def _usual_interval(self, duration_s: float) -> float:
+        """Time from frame to frame; where none was measured, or a pause was, the time that a frame takes."""
+        return self.interval_s if self.interval_s < 4 * duration_s else duration_s
+
+
+def _mean(old: float, new: float) -> float:
+    return new if not math.isfinite(old) else (1 - _SMOOTHING) * old + _SMOOTHING * new
