@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,11 @@ from inr_gadgets import scan_state
 from inr_gadgets.frame import Frame
 from inr_gadgets.planes import Field, Plane
 from inr_gadgets.recon import ReconGadget
+from inr_gadgets.replay import Replay, replay_to_file
+from inr_gadgets.scan_file import ScanFile
 from inr_gadgets.scan_state import ScanState, SliceGeometry, SliceRecord, coil_labels
+from inr_gadgets.server import Server
+from inr_gadgets.simulate import simulate
 from radial import cine_scan
 from scans import readout
 
@@ -378,6 +383,31 @@ def test_a_state_that_cannot_be_saved_costs_no_image(tmp_path: Path) -> None:
     assert len(list(gadget.process(frames(2)))) == 2
     assert lines[-1].startswith("WARNING: the state is not saved: ")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_server_that_was_started_with_it_begins_each_scan_with_the_last_one(tmp_path: Path) -> None:
+    simulated, state = simulate(tmp_path / "scan.h5", matrix=32, frames=4, spokes=8, coils=3), tmp_path / "state"
+    values = {"recon.device": "cpu", "recon.refine": "false"}
+    lines: list[str] = []
+    files = {"recon.save_state": str(state), "recon.warm_start": str(state)}
+    with Server(port=0, overrides={**values, **files}, warm=None) as server:
+        how = Replay(address="127.0.0.1", port=server.port)
+        for i in range(2):
+            with ScanFile(simulated.scan) as scan:
+                replay_to_file(how, scan, tmp_path / f"images_{i}.h5", on_text=lines.append)
+    told = [line.removeprefix("server: ") for line in lines if str(state) in line]
+    assert [line.split(",")[0] for line in told] == [
+        f"{state} is not there yet: no warm start",
+        f"state of 1 slice saved in {state}",
+        f"warm start from {state}",
+        f"state of 1 slice saved in {state}",
+    ]
+    with h5py.File(tmp_path / "images_1.h5") as file:
+        (group,) = file.values()
+        attributes = [
+            text.decode() if isinstance(text, bytes) else str(text) for text in group["image_1"]["attributes"]
+        ]
+    assert ["inr_event" in text for text in attributes] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
