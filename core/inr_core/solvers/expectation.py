@@ -21,7 +21,7 @@ class Expectation:
     it: a change is sudden when the prediction explains less than 0.4 of what it usually does, 1 - r < 0.4 (1 - level),
     and r is a quarter above the level, which counts where noise leaves little to explain. Measured on a real cine at
     21, 13 and 5 spokes: levels of about 0.2, 0.3 and 0.5, single frames at most 0.12, 0.11 and 0.15 above them; a shift
-    of all by 3 pixels gives 0.69, 0.78 and 0.84, one by 20 pixels 1.13 to 1.20.
+    of all by 3 pixels gives 0.68, 0.79 and 0.92, one by 20 pixels 1.12 to 1.30.
 
     Attributes
     ----------
