@@ -24,7 +24,7 @@ from parts import Parts, Spent, Watched
 from plots import OURS, PEER, new_figure, write_plot
 from results import Figure, machine, save, show
 
-from inr_core.devices import share_cores
+from inr_core.devices import prepare_process
 from inr_core.fields.grid_field import GridField
 from inr_core.fields.weights import Adam
 from inr_core.methods.inr import InrMethod
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="matrix 64, 10 frames; nothing is saved")
     arguments = parser.parse_args()
     n, frames = (64, 10) if arguments.quick else (arguments.matrix, arguments.frames)
-    share_cores()
+    prepare_process()
     described = {**machine(), "threads": torch.get_num_threads()}
     parameters = InrParameters()
     ceilings = measure_ceilings(n, parameters.live_coils)

@@ -18,7 +18,7 @@ import torch
 from results import Figure, at_least, at_most, machine, save, show
 from torch import Tensor
 
-from inr_core.devices import cuda_problem, share_cores
+from inr_core.devices import cuda_problem, prepare_process
 from inr_core.methods import get_method, make_live
 from inr_core.methods.inr import InrMethod
 from inr_core.methods.live import LiveMethod
@@ -76,7 +76,7 @@ def main() -> None:
     if problem is not None:
         print(f"no GPU: {problem}; nothing was measured")
         return
-    share_cores()
+    prepare_process()
     described, device = machine(), torch.device("cuda")
     cine, dce = (QUICK, QUICK) if quick else (CINE, DCE)
     scan = acquire(cine)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from repeated_scan import RepeatedScan
 
-from inr_core.devices import share_cores
+from inr_core.devices import prepare_process
 from inr_gadgets.bench.process import resident_mib
 from inr_gadgets.commands.common import parse_settings
 from inr_gadgets.geometry import LIVE_SERIES
@@ -50,7 +50,7 @@ class Point:
 def measure(scan: RepeatedScan, settings: dict[str, str]) -> Point:
     """The whole chain in this process, as fast as it goes."""
     pid, live, last, at_end = os.getpid(), list[float](), time.monotonic(), 0.0
-    share_cores()
+    prepare_process()
     # What is imported is no part of what the scan takes. A warm-up would leave memory behind that the scan then uses.
     for module in ("inr_core.methods.inr", "finufft"):
         importlib.import_module(module)

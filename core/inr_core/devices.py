@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 _NO_MEMORY = re.compile(r"CUDA\S* (?:error: )?out of memory|CU[A-Z]+_(?:STATUS_)?ALLOC_FAILED")
 _FAILED = re.compile(
@@ -38,6 +40,26 @@ def share_cores() -> None:
     value that the environment sets already is left alone.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def prepare_process() -> None:
+    """What a process that reconstructs should do first, before torch is imported."""
+    share_cores()
+    keep_pages()
+
+
+def keep_pages() -> bool:
+    """Let glibc keep the pages of freed arrays for the next ones; call it once. False where there is no glibc.
+
+    Arrays of some megabytes, a frame's spectra, are by default mapped from the system and given back each time, and
+    touching a new page costs more than computing with it: a Toeplitz product of 8 coils takes 10.1 ms so, and 4.6 ms
+    with pages that are kept. What is kept is what was in use at most, up to 256 MiB at the heap's end.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, 32 << 20) and mallopt(_M_TRIM_THRESHOLD, 256 << 20))
 
 
 def choose_device(name: str) -> torch.device:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import ismrmrd
 from gadgetron.types.recon_data import ReconData
 
-from inr_core.devices import choose_device, device_name, peak_memory_mib, share_cores
+from inr_core.devices import choose_device, device_name, peak_memory_mib, prepare_process
 from inr_core.errors import DataError, ParameterError
 from inr_core.methods import get_method, make_live
 from inr_core.parameters.inr import InrParameters
@@ -62,7 +62,7 @@ class ReconGadget(Gadget):
 
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
         """Reconstruct; see the class. Items that are not ReconData pass through."""
-        share_cores()
+        prepare_process()
         device = choose_device(self.parameters.device)
         self._guard = DeviceGuard(self.announce)
         method = get_method(self.parameters.method)
@@ -216,7 +216,7 @@ class ReconGadget(Gadget):
 
 def warm_up() -> None:
     """Import everything and reconstruct a toy scan, so that the first frame of the first scan does not pay for it."""
-    share_cores()
+    prepare_process()
     import numpy as np
     import torch
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -46,6 +50,21 @@ def test_a_device_that_is_seen_but_does_not_compute_is_a_problem(monkeypatch: py
     assert choose_device("auto") == torch.device("cpu")
     with pytest.raises(ParameterError, match="device 'cuda', but a test computation failed: no kernel image is"):
         choose_device("cuda")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")
+def test_freed_pages_are_kept() -> None:
+    """Asked in a process of its own: what malloc has been told is never taken back."""
+    code = (
+        "import resource; from inr_core.devices import keep_pages; import torch\n"
+        "def faults(): before = resource.getrusage(0).ru_minflt; torch.ones(2**21); torch.ones(2**21); "
+        "return resource.getrusage(0).ru_minflt - before\n"
+        "usual = faults(); assert keep_pages(); print(usual, [faults() for _ in range(9)][-1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    usual, kept = map(int, done.stdout.split())
+    assert usual > 1000
+    assert kept < 100
 
 
 def test_peak_memory_follows_what_is_held() -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from inr_core.lanes import one_thread
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
@@ -144,10 +145,11 @@ class LiveSolver:
         past = self._past_kernel if self._past_kernel is not None else torch.zeros_like(frame.kernel)
         kernel = frame.kernel + self._history_weight(frame) * past
         begin = _moment(kernel.device)
-        found = self._first_part(outlook, kernel, effort.first)
-        half_way = _moment(kernel.device)
-        outlook = _outlook(frame, csm[: effort.coils], outlook.prediction)
-        change = self._second_part(outlook, kernel, found, effort.second)
+        with one_thread():
+            found = self._first_part(outlook, kernel, effort.first)
+            half_way = _moment(kernel.device)
+            outlook = _outlook(frame, csm[: effort.coils], outlook.prediction)
+            change = self._second_part(outlook, kernel, found, effort.second)
         self.plan.measured(effort, half_way - begin, _moment(kernel.device) - half_way)
         self.last_effort, self._thorough = effort, False
         self.prior.update(change)

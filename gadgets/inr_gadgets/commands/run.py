@@ -111,7 +111,7 @@ def reconstruct(
 
     Example: inr-recon reconstruct scan.h5 -o out.h5 --method inr --matrix 2x --frames 3x
     """
-    from inr_core.devices import share_cores
+    from inr_core.devices import prepare_process
     from inr_gadgets.replay import Replay, offline_settings
 
     given = parse_settings(settings or [])
@@ -120,7 +120,7 @@ def reconstruct(
             given |= _scale(option, name, text, given)
     chosen = offline_settings(method, preset, given)
     # Before the clock starts, so that the seconds of the report are those of the reconstruction.
-    share_cores()
+    prepare_process()
     importlib.import_module("torch")
     _replay(Replay(config="inr_dynamic.xml", settings=chosen), scan, output, group, report)
 
