@@ -1,9 +1,8 @@
 """Independent pieces of work on the CPU's cores at once, a core each.
 
 A frame's products are thousands of small parallel loops if every one of them is shared among the cores, and at the end
-of each all wait for the slowest core. Pieces that need nothing of one another for milliseconds (half of the coils, a
-frame) lose less: measured on two cores, a live frame took 75 ms on one thread, 115 ms with shared loops while another
-program wanted a core now and then, and 45 ms in two lanes.
+of each all wait for the slowest core. Pieces that need nothing of one another for milliseconds (some of the coils, a
+frame) lose less.
 """
 
 from __future__ import annotations
@@ -19,11 +18,18 @@ import torch
 
 T = TypeVar("T")
 
+_thread = threading.local()
+
 
 @cache
-def n_lanes() -> int:
+def _cores() -> int:
     """As many as torch has threads when this is asked for the first time: OMP_NUM_THREADS counts here, too."""
     return torch.get_num_threads()
+
+
+def n_lanes() -> int:
+    """Pieces that run at once: one a core; within :func:`leave_a_core` one less."""
+    return max(1, _cores() - getattr(_thread, "left", 0))
 
 
 def in_lanes(work: Sequence[Callable[[], T]]) -> list[T]:
@@ -43,22 +49,29 @@ def in_lanes(work: Sequence[Callable[[], T]]) -> list[T]:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """The caller's own small operations on one thread; lanes stay as they are."""
-    before, _ = torch.get_num_threads(), n_lanes()
+def leave_a_core() -> Iterator[None]:
+    """Leave a core to those who read and send while a scan runs, and do this thread's small operations on one.
+
+    Measured on two cores with a paced scan, server and client: a live frame that takes both of them waits for the
+    reader at the end of each loop, and its latency is twice that on a single one.
+    """
+    before, left = torch.get_num_threads(), getattr(_thread, "left", 0)
+    _cores()
     torch.set_num_threads(1)
+    _thread.left = 1
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        _thread.left = left
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
     before = torch.get_num_threads()
-    ready = threading.Barrier(n_lanes() + 1)
-    pool = ThreadPoolExecutor(n_lanes(), "lane", initializer=torch.set_num_threads, initargs=(1,))
-    for _ in range(n_lanes()):
+    ready = threading.Barrier(_cores() + 1)
+    pool = ThreadPoolExecutor(_cores(), "lane", initializer=torch.set_num_threads, initargs=(1,))
+    for _ in range(_cores()):
         pool.submit(ready.wait)
     ready.wait()
     torch.set_num_threads(before)  # what torch gives to new threads is what was last set by any thread

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from inr_gadgets.frame import Frame
 
 _SMOOTHING = 0.3  # weight of the newest measurement in running means
-_MARGIN = 0.85  # of a frame's time that its image may take: the rest is for gathering, sending, and the receive maps
+_MARGIN = 0.95  # of a frame's time that its image may take: the rest is for sending it and the receive maps
 
 
 @dataclass

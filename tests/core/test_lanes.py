@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from inr_core import lanes
-from inr_core.lanes import in_lanes, one_thread
+from inr_core.lanes import in_lanes, leave_a_core, n_lanes
 
 
 @pytest.fixture
 def two_lanes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two lanes, however many cores there are."""
-    monkeypatch.setattr(lanes, "n_lanes", lambda: 2)
+    monkeypatch.setattr(lanes, "_cores", lambda: 2)
     lanes._pool.cache_clear()
     yield
     lanes._pool().shutdown()
@@ -62,13 +62,19 @@ def test_an_error_is_raised_when_all_have_ended() -> None:
 
 
 def test_one_lane_is_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "n_lanes", lambda: 1)
+    monkeypatch.setattr(lanes, "_cores", lambda: 1)
     assert in_lanes([threading.get_ident] * 2) == [threading.get_ident()] * 2
 
 
-def test_one_thread_for_a_while() -> None:
+@pytest.mark.usefixtures("two_lanes")
+def test_a_core_is_left_while_a_scan_runs() -> None:
     before = torch.get_num_threads()
-    with pytest.raises(KeyError), one_thread():
-        assert torch.get_num_threads() == 1
+    with pytest.raises(KeyError), leave_a_core():
+        assert n_lanes() == torch.get_num_threads() == 1
+        assert in_lanes([threading.get_ident] * 2) == [threading.get_ident()] * 2
+        with leave_a_core():
+            assert n_lanes() == 1
+        assert n_lanes() == 1
         raise KeyError
+    assert n_lanes() == 2
     assert torch.get_num_threads() == before

@@ -12,7 +12,7 @@ from inr_gadgets.schedule import Schedule
 
 SPOKES, REPETITION_S = 13, 0.003
 DURATION_S = SPOKES * REPETITION_S
-MARGIN = 0.85
+MARGIN = 0.95
 
 
 def frame(arrived: float, partitions: int = 1) -> Any:

@@ -21,6 +21,7 @@ from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.held_spokes import HeldSpokes
 from inr_core.solvers.inr_trainer import InrTrainer
 from inr_core.solvers.learnt import Learnt
+from inr_core.solvers.motion_prior import squares
 from inr_core.solvers.polish import polish
 from inr_core.solvers.slice_data import SliceData
 
@@ -116,7 +117,7 @@ class InrMethod(GraspMethod):
         if self.trainer is None or self.trainer.live_steps == 0 or len(self._images) < 2:
             return previous
         step = self.trainer.predict(frame.index - 1) - previous
-        if bool(step.norm() > (previous - self._images[-2]).norm()):
+        if bool(squares(step).sum() > squares(previous - self._images[-2]).sum()):
             return previous
         # One number is to be found: the strongest coils tell it.
         n = self.parameters.quick_coils

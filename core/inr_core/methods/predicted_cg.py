@@ -20,7 +20,7 @@ from inr_core.solvers.learnt import Learnt
 from inr_core.solvers.live_solver import LiveSolver, Outlook
 from inr_core.solvers.single_frame import first_frame
 
-_DELAYED_COILS = 4  # strongest virtual coils that the delayed series is made of
+_FEW_COILS = 4  # strongest virtual coils that the first image and the delayed series are made of
 
 
 class PredictedCg(LiveMethod):
@@ -106,7 +106,8 @@ class PredictedCg(LiveMethod):
 
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
         if self._previous is None:
-            image = first_frame(frame, csm, self._live.start_iterations, self._live.start_weight)
+            few = replace(frame, coil_images=frame.coil_images[:_FEW_COILS])  # a scan must not begin with a lag
+            image = first_frame(few, csm[:_FEW_COILS], self._live.start_iterations, self._live.start_weight)
             self.solver.first(frame)
         else:
             outlook = self._look(frame, csm, self._previous)
@@ -127,7 +128,7 @@ class PredictedCg(LiveMethod):
         newest, csm = self.n_frames - 1, self.calibration.csm
         if self._lag is None or csm is None or newest < (0 if ended else self._lag.delay):
             return []
-        if not self._lag.improve(list(self.history), csm[:_DELAYED_COILS], control or Control()):
+        if not self._lag.improve(list(self.history), csm[:_FEW_COILS], control or Control()):
             return []
         due = newest - self._lag.delay
         first = max(self._next_delayed, due)

@@ -36,7 +36,7 @@ class LiveParameters(MeasurementParameters):
         7, "conjugate gradient iterations that follow; fewer where time is short", minimum=1, maximum=200
     )
     live_coils: int = parameter(
-        8, "strongest virtual coils that the live image is made of; fewer where time is short", minimum=1, maximum=64
+        6, "strongest virtual coils that the live image is made of; fewer where time is short", minimum=1, maximum=64
     )
     start_weight: float = parameter(
         0.2, "weight of the brightness prior of the first frame, relative to the data's", minimum=0, maximum=100
@@ -45,7 +45,7 @@ class LiveParameters(MeasurementParameters):
         0.15, "pull of a live frame towards its prediction, relative to the data's", minimum=0, maximum=100
     )
     noise_weight: float = parameter(
-        6.0,
+        8.0,
         "further pull for each unit of the noise's energy over that of what the prediction leaves of the data",
         minimum=0,
         maximum=1000,
@@ -60,7 +60,7 @@ class LiveParameters(MeasurementParameters):
         maximum=10,
     )
     history_weight: float = parameter(
-        0.05,
+        0.1,
         "trust in the prediction where the last frames measured k-space, relative to the data's, "
         "at an acceleration of 25; it falls with the acceleration's cube",
         minimum=0,

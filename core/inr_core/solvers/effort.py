@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 _SMOOTHING = 0.3  # weight of the newest measurement in running means
 
@@ -27,19 +28,45 @@ class Effort:
     coils: int
 
 
-def ladder(most: Effort, least_coils: int) -> list[Effort]:
+_LADDER = ((1.0, 5 / 6), (1.0, 2 / 3), (0.7, 2 / 3), (0.5, 1 / 2), (0.34, 1 / 2))
+"""Parts of the iterations, and of the coils."""
+
+
+def ladder(most: Effort) -> list[Effort]:
     """Efforts from ``most`` down to a third of its iterations, on half of its coils.
 
-    Coils go first: on a real cine at 13 spokes half of eight coils cost 0.15 dB, half of the iterations 0.6 dB, and
-    an iteration takes about as long as its coils are many.
+    Coils go first: on a real cine at 13 spokes two of six coils cost 0.15 dB, a third of the iterations 0.3 dB, and an
+    iteration takes about as long as its coils are many.
     """
-    half = min(most.coils, max(least_coils, -(-most.coils // 2)))
     steps = [most]
-    for part, coils in ((1.0, -(-3 * most.coils // 4)), (1.0, half), (0.7, half), (0.5, half), (0.34, half)):
-        step = Effort(max(1, round(part * most.first)), max(1, round(part * most.second)), max(half, coils))
+    for part, of_coils in _LADDER:
+        first, second = (max(1, round(part * n)) for n in (most.first, most.second))
+        step = Effort(first, second, math.ceil(of_coils * most.coils - 1e-9))
         if step != steps[-1]:
             steps.append(step)
     return steps
+
+
+@dataclass
+class Times:
+    """Running means of measured times; nan before anything was measured.
+
+    Attributes
+    ----------
+    first_s
+        Seconds of an iteration of the first part.
+    per_coil_s
+        What each further coil adds to it.
+    """
+
+    first_s: float = math.nan
+    per_coil_s: float = math.nan
+
+
+@cache
+def times_of(shape: tuple[int, int], first_coils: int, device: str) -> Times:
+    """The times that all slices and scans of a process share: the first frames of a scan are planned by the last's."""
+    return Times()
 
 
 class EffortPlan:
@@ -57,11 +84,9 @@ class EffortPlan:
         Applications of the data's operator on the second part's coils that are no iterations.
     """
 
-    def __init__(self, steps: list[Effort], first_coils: int, products: int) -> None:
+    def __init__(self, steps: list[Effort], first_coils: int, products: int, times: Times | None = None) -> None:
         self.steps, self.first_coils, self.products = steps, first_coils, products
-        self._first_s = self._per_coil_s = (
-            math.nan
-        )  # of an iteration of the first part, and what each further coil adds
+        self.times = times or Times()
 
     def choose(self, remaining_s: float) -> Effort:
         """The most that is expected to take no more than ``remaining_s``; the least if nothing does."""
@@ -72,15 +97,16 @@ class EffortPlan:
 
     def expected_s(self, effort: Effort) -> float:
         """Seconds that an effort is expected to take; nan before anything was measured."""
-        second_s = self._first_s + self._per_coil_s * max(0, effort.coils - self.first_coils)
-        return effort.first * self._first_s + (effort.second + self.products) * second_s
+        second_s = self.times.first_s + self.times.per_coil_s * max(0, effort.coils - self.first_coils)
+        return effort.first * self.times.first_s + (effort.second + self.products) * second_s
 
     def measured(self, effort: Effort, first_s: float, second_s: float) -> None:
         """Take in how long the two parts of a frame took."""
         each = first_s / effort.first
         more = effort.coils - self.first_coils
         per_coil = max(0.0, second_s / (effort.second + self.products) - each) / more if more > 0 else 0.0
-        self._first_s, self._per_coil_s = _mean(self._first_s, each), _mean(self._per_coil_s, per_coil)
+        times = self.times
+        times.first_s, times.per_coil_s = _mean(times.first_s, each), _mean(times.per_coil_s, per_coil)
 
 
 def _mean(old: float, new: float) -> float:

@@ -50,5 +50,5 @@ class Expectation:
 
 def residual(missing: Tensor, right: Tensor) -> float:
     """|b - G p| / |b|: 0 for data of zeros."""
-    tiny = torch.finfo(right.real.dtype).tiny
-    return float(missing.norm() / right.norm().clamp_min(tiny))
+    left, whole = (torch.vdot(x.flatten(), x.flatten()).real for x in (missing, right))
+    return float((left / whole.clamp_min(torch.finfo(whole.dtype).tiny)).sqrt())

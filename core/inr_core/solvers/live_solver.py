@@ -11,21 +11,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from inr_core.lanes import one_thread
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
-from inr_core.solvers.effort import Effort, EffortPlan, ladder
+from inr_core.solvers.effort import Effort, EffortPlan, ladder, times_of
 from inr_core.solvers.frames import MeasuredFrame
-from inr_core.solvers.motion_prior import MotionPrior
+from inr_core.solvers.motion_prior import MotionPrior, squares
 from inr_core.solvers.variation import SpatialVariation
 
 _FADE = 0.5  # of the history's k-space coverage from frame to frame: what moves is soon out of date
 _CORNER = 3e-3  # of the image's maximum: differences in the plane below it are smoothed, larger ones may be edges
 _SPARSE, _SPARSE_POWER = 25.0, 3.0  # history_weight is for this acceleration; how it grows with it
-_PRODUCTS = 2  # with the gram, on all coils, that are no iterations
-_LEAST_COILS = 4
+_PRODUCTS = 1  # with the gram, on all coils, that are no iterations
 _THOROUGH = 2  # times the iterations of a frame that follows a pause
 _TINY = 1e-30
 _LEAST_SIGNAL = 0.01
@@ -107,7 +105,8 @@ class LiveSolver:
         self.parameters = parameters
         self.prior = MotionPrior()
         most = Effort(parameters.quick_iterations, parameters.iterations, parameters.live_coils)
-        self.plan = EffortPlan(ladder(most, _LEAST_COILS), parameters.quick_coils, _PRODUCTS)
+        times = times_of(shape, parameters.quick_coils, str(device))
+        self.plan = EffortPlan(ladder(most), parameters.quick_coils, _PRODUCTS, times)
         self.last_effort: Effort | None = None
         self._displacement = SmoothDisplacement(shape, device)
         self._past_kernel: Tensor | None = None
@@ -145,11 +144,9 @@ class LiveSolver:
         past = self._past_kernel if self._past_kernel is not None else torch.zeros_like(frame.kernel)
         kernel = frame.kernel + self._history_weight(frame) * past
         begin = _moment(kernel.device)
-        with one_thread():
-            found = self._first_part(outlook, kernel, effort.first)
-            half_way = _moment(kernel.device)
-            outlook = _outlook(frame, csm[: effort.coils], outlook.prediction)
-            change = self._second_part(outlook, kernel, found, effort.second)
+        found = self._first_part(outlook, kernel, effort.first)
+        half_way = _moment(kernel.device)
+        change = self._second_part(outlook, csm[: effort.coils], kernel, found, effort.second)
         self.plan.measured(effort, half_way - begin, _moment(kernel.device) - half_way)
         self.last_effort, self._thorough = effort, False
         self.prior.update(change)
@@ -167,18 +164,22 @@ class LiveSolver:
         edges = self._edges(prediction, data)
         right = model.adjoint(data.missing - edges.pull(prediction))
         point = CgPoint(torch.zeros_like(right), right)
-        numbers = continue_from(self._operator(data, kernel, edges, model), point, iterations).solution
+        operator = self._operator(data, kernel, edges, model, self._weight(data))
+        numbers = continue_from(operator, point, iterations).solution
         return _Found(model.forward(numbers), numbers)
 
-    def _second_part(self, data: Outlook, kernel: Tensor, found: _Found, iterations: int) -> Tensor:
-        prediction, change = data.prediction, found.change
+    def _second_part(self, few: Outlook, csm: Tensor, kernel: Tensor, found: _Found, iterations: int) -> Tensor:
+        prediction, change = few.prediction, found.change
+        # Past k-space is trusted to hold what has been found, which spares a product with its kernel.
+        data = _outlook(few.frame, csm, prediction + change, few.scale)
         model = self._model(self.prior.found(change, prediction), prediction + 0.5 * change, data.scale)
-        edges = self._edges(prediction + change, data)
+        edges = self._edges(data.prediction, data)
         numbers = model.with_motion_of(found.numbers, change)
-        explained = ToeplitzGram(kernel, data.csm).forward(change[None])[0]
-        left = model.adjoint(data.missing - explained - edges.pull(prediction + change))
-        point = CgPoint(numbers, left - self._weight(data) * numbers)
-        return model.forward(continue_from(self._operator(data, kernel, edges, model), point, iterations).solution)
+        left = model.adjoint(data.missing - edges.pull(data.prediction))
+        weight = self._weight(few)
+        point = CgPoint(numbers, left - weight * numbers)
+        operator = self._operator(data, kernel, edges, model, weight)
+        return model.forward(continue_from(operator, point, iterations).solution)
 
     def _model(self, deviation: Tensor, image: Tensor, scale: float) -> ChangeModel:
         return ChangeModel(deviation, image, self._displacement, self.parameters.motion_weight / scale)
@@ -187,8 +188,10 @@ class LiveSolver:
         weight = self.parameters.live_spatial * data.frame.strength * data.scale
         return _Edges(image, weight, _CORNER * data.scale)
 
-    def _operator(self, data: Outlook, kernel: Tensor, edges: _Edges, model: ChangeModel) -> Callable[[Tensor], Tensor]:
-        gram, weight = ToeplitzGram(kernel, data.csm), self._weight(data)
+    def _operator(
+        self, data: Outlook, kernel: Tensor, edges: _Edges, model: ChangeModel, weight: float
+    ) -> Callable[[Tensor], Tensor]:
+        gram = ToeplitzGram(kernel, data.csm)
 
         def apply(numbers: Tensor) -> Tensor:
             change = model.forward(numbers)
@@ -198,8 +201,9 @@ class LiveSolver:
 
     def _weight(self, data: Outlook) -> float:
         """G lambda, see the class."""
-        noise, g = data.frame.noise, data.frame.strength
-        energy = float(data.missing.abs().square().mean())
+        # What the noise of a few coils leaves in an image that is combined from them.
+        noise, g = data.frame.noise * float(squares(data.csm).sum(0).mean()), data.frame.strength
+        energy = float(squares(data.missing).mean())
         share = noise / max(energy - noise, _LEAST_SIGNAL * energy)
         return g * (self.parameters.prior_weight + self.parameters.noise_weight * share)
 
@@ -207,17 +211,18 @@ class LiveSolver:
         return self.parameters.history_weight * math.pow(frame.acceleration / _SPARSE, _SPARSE_POWER)
 
 
-def _outlook(frame: MeasuredFrame, csm: Tensor, prediction: Tensor) -> Outlook:
+def _outlook(frame: MeasuredFrame, csm: Tensor, prediction: Tensor, scale: float | None = None) -> Outlook:
     right = (csm.conj() * frame.coil_images[: len(csm)]).sum(0)
     missing = right - frame.gram(csm).forward(prediction[None])[0]
-    return Outlook(frame, csm, prediction, right, missing, max(float(prediction.abs().max()), _TINY))
+    scale = max(math.sqrt(float(squares(prediction).max())), _TINY) if scale is None else scale
+    return Outlook(frame, csm, prediction, right, missing, scale)
 
 
 class _Edges:
     """The variation in the plane, by parabolas that touch its modulus at an image (ny, nx)."""
 
     def __init__(self, image: Tensor, weight: float, corner: float) -> None:
-        self._stiffness = weight * (_steps(image).abs().square().sum(0) + corner**2).rsqrt()
+        self._stiffness = weight * (squares(_steps(image)).sum(0) + corner**2).rsqrt()
 
     def pull(self, image: Tensor) -> Tensor:
         """The gradient at an image; linear in it."""

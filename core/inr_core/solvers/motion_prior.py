@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -55,13 +57,24 @@ class MotionPrior:
         return ((relative(energy) + floor) / (1 + self.floor)).sqrt()
 
 
+def squares(image: Tensor) -> Tensor:
+    """|image|^2 of a complex image, which ``abs`` would take a root for first."""
+    return image.real.square() + image.imag.square()
+
+
 def smoothed_square(image: Tensor, window: int) -> Tensor:
     """|image|^2 averaged over a square of ``window`` pixels, odd; (ny, nx) complex to real."""
-    square = (image.real**2 + image.imag**2)[None, None]
-    # Along one axis after the other: a window of 9 costs 18 additions instead of 81. The padding counts as nothing.
-    for size, pad in (((window, 1), (window // 2, 0)), ((1, window), (0, window // 2))):
-        square = torch.nn.functional.avg_pool2d(square, size, stride=1, padding=pad, count_include_pad=False)
-    return square[0, 0]
+    square = squares(image)
+    along_y, along_x = (_box(n, window, square.dtype, square.device) for n in image.shape)
+    return along_y @ square @ along_x.T
+
+
+@cache
+def _box(n: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(n, n): the mean of ``window`` neighbours, of fewer at the ends. Two such products are faster than pooling."""
+    pixel = torch.arange(n, device=device)
+    near = ((pixel[:, None] - pixel).abs() <= window // 2).to(dtype)
+    return near / near.sum(1, keepdim=True)
 
 
 def relative(energy: Tensor) -> Tensor:

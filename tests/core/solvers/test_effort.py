@@ -7,46 +7,46 @@ import math
 
 import pytest
 
-from inr_core.solvers.effort import Effort, EffortPlan, ladder
+from inr_core.solvers.effort import Effort, EffortPlan, ladder, times_of
 
-MOST = Effort(6, 7, 8)
+MOST = Effort(6, 7, 6)
 
 
 def plan(per_iteration_s: float = 0.001, per_coil_s: float = 0.001) -> EffortPlan:
     """A plan that has measured one frame of the most effort."""
-    made = EffortPlan(ladder(MOST, 4), first_coils=2, products=2)
-    first, second = (per_iteration_s + coils * per_coil_s for coils in (2, 8))
+    made = EffortPlan(ladder(MOST), first_coils=2, products=2)
+    first, second = (per_iteration_s + coils * per_coil_s for coils in (2, 6))
     made.measured(MOST, 6 * first, (7 + 2) * second)
     return made
 
 
 def test_each_step_is_less_work_down_to_a_third() -> None:
-    steps = ladder(MOST, 4)
+    steps = ladder(MOST)
     assert steps[0] == MOST
-    assert steps[-1] == Effort(2, 2, 4)
+    assert steps[-1] == Effort(2, 2, 3)
     for more, less in itertools.pairwise(steps):
         assert less.first <= more.first
         assert less.second <= more.second
         assert less.coils <= more.coils
     # Coils go first.
-    assert [s.coils for s in steps[:3]] == [8, 6, 4]
+    assert [s.coils for s in steps[:3]] == [6, 5, 4]
     assert {(s.first, s.second) for s in steps[:3]} == {(6, 7)}
 
 
 @pytest.mark.parametrize("most", [Effort(1, 1, 1), Effort(1, 2, 3), Effort(6, 7, 4)])
 def test_few_iterations_or_coils_stay_possible(most: Effort) -> None:
-    for step in ladder(most, 4):
+    for step in ladder(most):
         assert step.first >= 1
         assert step.second >= 1
         assert 1 <= step.coils <= most.coils
 
 
 def test_without_measurements_nothing_is_held_back() -> None:
-    assert EffortPlan(ladder(MOST, 4), 2, 2).choose(1e-9) == MOST
+    assert EffortPlan(ladder(MOST), 2, 2).choose(1e-9) == MOST
 
 
 def test_expected_seconds_are_those_of_both_parts() -> None:
-    assert plan().expected_s(MOST) == pytest.approx(6 * 0.003 + 9 * 0.009)
+    assert plan().expected_s(MOST) == pytest.approx(6 * 0.003 + 9 * 0.007)
     assert plan().expected_s(Effort(2, 2, 4)) == pytest.approx(2 * 0.003 + 4 * 0.005)
 
 
@@ -62,12 +62,21 @@ def test_a_slower_machine_gets_less() -> None:
     made = plan()
     budget = 1.01 * made.expected_s(MOST)
     for _ in range(20):
-        made.measured(MOST, 6 * 0.006, 9 * 0.018)
-    assert made.choose(budget).coils < 8
-    assert made.expected_s(MOST) == pytest.approx(2 * (6 * 0.003 + 9 * 0.009), rel=0.01)
+        made.measured(MOST, 6 * 0.006, 9 * 0.014)
+    assert made.choose(budget).coils < 6
+    assert made.expected_s(MOST) == pytest.approx(2 * (6 * 0.003 + 9 * 0.007), rel=0.01)
+
+
+def test_slices_and_scans_share_their_times() -> None:
+    shared = times_of((17, 19), 2, "cpu")
+    one, other = (EffortPlan(ladder(MOST), 2, 2, times_of((17, 19), 2, "cpu")) for _ in range(2))
+    one.measured(MOST, 0.06, 0.18)
+    assert other.expected_s(MOST) == pytest.approx(0.24)
+    assert shared.first_s == pytest.approx(0.01)
+    assert math.isnan(times_of((17, 20), 2, "cpu").first_s)
 
 
 def test_as_many_coils_in_both_parts() -> None:
-    made = EffortPlan(ladder(Effort(3, 3, 2), 2), first_coils=2, products=2)
+    made = EffortPlan(ladder(Effort(3, 3, 2)), first_coils=2, products=2)
     made.measured(Effort(3, 3, 2), 0.03, 0.05)
     assert made.expected_s(Effort(3, 3, 2)) == pytest.approx(0.03 + 0.05)

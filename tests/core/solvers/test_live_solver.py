@@ -13,6 +13,7 @@ from torch import Tensor
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.sense import Sense
 from inr_core.parameters.live import LiveParameters
+from inr_core.solvers.effort import Times
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.live_solver import LiveSolver
 from oracles import rand
@@ -82,12 +83,13 @@ def test_past_k_space_holds_the_prediction() -> None:
         solver.first(frame_of(scan, before, 2))
         outlook = solver.look(frame_of(scan, image), scan.maps, before)
         departures.append(float((solver(outlook, scan.maps) - before).norm()))
-    assert departures[1] < 0.95 * departures[0]
+    assert departures[1] < 0.97 * departures[0]
 
 
 def test_time_decides_how_much_is_done() -> None:
     scan = cine_scan()
     solver = LiveSolver(scan.shape, LiveParameters(), CPU)
+    solver.plan.times = Times()
     prediction = scan.truth[2]
     for number, remaining_s in ((3, 0.0), (4, 0.0), (5, math.inf)):
         outlook = solver.look(frame_of(scan, scan.truth[number], number), scan.maps, prediction)
@@ -95,7 +97,7 @@ def test_time_decides_how_much_is_done() -> None:
         assert solver.last_effort is not None
         # Nothing was measured before the first frame: it is not held back.
         assert solver.last_effort.second == {3: 7, 4: 2, 5: 7}[number]
-    assert solver.last_effort.coils == len(scan.maps) < LiveParameters().live_coils
+    assert solver.last_effort.coils == len(scan.maps) == LiveParameters().live_coils
 
 
 def test_after_a_pause_nothing_of_the_past_counts_and_the_work_is_twice_as_much() -> None:
