@@ -67,17 +67,20 @@ class InrMethod(GraspMethod):
             self._scale = image.abs().max()
         return image
 
-    def settle(self) -> None:
-        """Receive maps, and room for the frame in the field."""
-        super().settle()
+    def _field(self) -> InrTrainer | None:
+        """The field with room for all frames so far; None before there is one.
+
+        Where a scan leaves no time for training it is made when the scan has ended, and no frame waits for its room.
+        """
         if self._scale is None or len(self.history) == 0:
-            return
+            return None
         if self.trainer is None:
             strength = self.history[0].strength
             self.trainer = InrTrainer(self.shape, self.parameters, float(self._scale), strength, self.device)
             self.trainer.begin_with(self._learnt_field)
             self._learnt_field = ()
         self.trainer.extend(self.n_frames, self.history)
+        return self.trainer
 
     def learnt(self) -> Learnt | None:
         """With the field as it is at the last frame."""
@@ -114,9 +117,11 @@ class InrMethod(GraspMethod):
         A field that is farther from the frame before than that is from its own predecessor has not learnt it yet, and
         is not asked: two steps a frame, where a scan leaves time for no more, cost half a decibel otherwise.
         """
-        if self.trainer is None or self.trainer.live_steps == 0 or len(self._images) < 2:
+        has_learnt = bool(self._learnt_field) or (self.trainer is not None and self.trainer.live_steps > 0)
+        trainer = self._field() if has_learnt and len(self._images) > 1 else None
+        if trainer is None:
             return previous
-        step = self.trainer.predict(frame.index - 1) - previous
+        step = trainer.predict(frame.index - 1) - previous
         if bool(squares(step).sum() > squares(previous - self._images[-2]).sum()):
             return previous
         # One number is to be found: the strongest coils tell it.
@@ -132,9 +137,10 @@ class InrMethod(GraspMethod):
     def tune(self) -> bool:
         """One training step of the field."""
         self.settle()
-        if self.trainer is None or self.calibration.csm is None or len(self.history) < 2:
+        trainer = self._field()
+        if trainer is None or self.calibration.csm is None or len(self.history) < 2:
             return False
-        self.trainer.tune(self.history, self.calibration.csm)
+        trainer.tune(self.history, self.calibration.csm)
         self.steps += 1
         return True
 
@@ -145,17 +151,17 @@ class InrMethod(GraspMethod):
         It exists at the measured frames and pixels only: where finer ones were asked for, that is a failure.
         """
         self.settle()
-        csm, control = self.calibration.csm, control or Control()
-        if csm is None or self.trainer is None or len(self.history) < 2:
+        csm, control, trainer = self.calibration.csm, control or Control(), self._field()
+        if csm is None or trainer is None or len(self.history) < 2:
             return None
         held = self._held.of(self.history)
         # The draft must not know what the training is judged by, or a field that follows its noise is praised for it.
         seen = self._held.without(self.history) if held else self.history
         draft = self._grasp(seen, csm, replace(control, progress=lambda part: control.progress(_DRAFT_PART * part)))
-        stop = self.trainer.judge(held, seen, csm) if held else None
+        stop = trainer.judge(held, seen, csm) if held else None
         steps = 0
         if control.part(0, 1) < 1 and not control.stopped():
-            steps = self.trainer.refine(
+            steps = trainer.refine(
                 seen,
                 csm,
                 draft.images if self.parameters.draft_weight > 0 else None,
@@ -170,7 +176,7 @@ class InrMethod(GraspMethod):
             return replace(
                 draft, steps=draft.steps + steps, remark=_DRAFT_REMARK, failure=self.query.failure_of_draft()
             )
-        images, remark = self._series(self.trainer, control.within(1 - _POLISH_PART, 1.0))
+        images, remark = self._series(trainer, control.within(1 - _POLISH_PART, 1.0))
         return RefinedSeries(self.history.first, images, steps, remark, query=self.query)
 
     def _companion(self, csm: Tensor, control: Control) -> Tensor | None:
