@@ -28,15 +28,15 @@ class Effort:
     coils: int
 
 
-_LADDER = ((1.0, 5 / 6), (1.0, 2 / 3), (0.7, 2 / 3), (0.5, 1 / 2), (0.34, 1 / 2))
+_LADDER = ((1, 5 / 6), (1, 2 / 3), (1, 1 / 2), (1, 1 / 3), (0.8, 1 / 3), (0.6, 1 / 3), (0.45, 1 / 3))
 """Parts of the iterations, and of the coils."""
 
 
 def ladder(most: Effort) -> list[Effort]:
-    """Efforts from ``most`` down to a third of its iterations, on half of its coils.
+    """Efforts from ``most`` down to half of its iterations, on a third of its coils.
 
-    Coils go first: on a real cine at 13 spokes two of six coils cost 0.15 dB, a third of the iterations 0.3 dB, and an
-    iteration takes about as long as its coils are many.
+    Coils go first: on a real cine at 13 spokes 6, 4, 3 and 2 coils give 37.0, 36.8, 36.6 and 36.4 dB, and an iteration
+    takes about as long as its coils are many; 0.8, 0.6 and 0.45 of the iterations on 2 coils give 36.1, 35.8 and 35.1.
     """
     steps = [most]
     for part, of_coils in _LADDER:
@@ -97,16 +97,19 @@ class EffortPlan:
 
     def expected_s(self, effort: Effort) -> float:
         """Seconds that an effort is expected to take; nan before anything was measured."""
-        second_s = self.times.first_s + self.times.per_coil_s * max(0, effort.coils - self.first_coils)
+        more = max(0, effort.coils - self.first_coils)
+        second_s = self.times.first_s + (self.times.per_coil_s * more if more else 0.0)
         return effort.first * self.times.first_s + (effort.second + self.products) * second_s
 
     def measured(self, effort: Effort, first_s: float, second_s: float) -> None:
         """Take in how long the two parts of a frame took."""
         each = first_s / effort.first
         more = effort.coils - self.first_coils
-        per_coil = max(0.0, second_s / (effort.second + self.products) - each) / more if more > 0 else 0.0
         times = self.times
-        times.first_s, times.per_coil_s = _mean(times.first_s, each), _mean(times.per_coil_s, per_coil)
+        times.first_s = _mean(times.first_s, each)
+        if more > 0:
+            per_coil = max(0.0, second_s / (effort.second + self.products) - each) / more
+            times.per_coil_s = _mean(times.per_coil_s, per_coil)
 
 
 def _mean(old: float, new: float) -> float:

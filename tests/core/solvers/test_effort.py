@@ -20,17 +20,17 @@ def plan(per_iteration_s: float = 0.001, per_coil_s: float = 0.001) -> EffortPla
     return made
 
 
-def test_each_step_is_less_work_down_to_a_third() -> None:
+def test_each_step_is_less_work_down_to_half_of_the_iterations() -> None:
     steps = ladder(MOST)
     assert steps[0] == MOST
-    assert steps[-1] == Effort(2, 2, 3)
+    assert steps[-1] == Effort(3, 3, 2)
     for more, less in itertools.pairwise(steps):
         assert less.first <= more.first
         assert less.second <= more.second
         assert less.coils <= more.coils
     # Coils go first.
-    assert [s.coils for s in steps[:3]] == [6, 5, 4]
-    assert {(s.first, s.second) for s in steps[:3]} == {(6, 7)}
+    assert [s.coils for s in steps[:5]] == [6, 5, 4, 3, 2]
+    assert {(s.first, s.second) for s in steps[:5]} == {(6, 7)}
 
 
 @pytest.mark.parametrize("most", [Effort(1, 1, 1), Effort(1, 2, 3), Effort(6, 7, 4)])
@@ -74,6 +74,13 @@ def test_slices_and_scans_share_their_times() -> None:
     assert other.expected_s(MOST) == pytest.approx(0.24)
     assert shared.first_s == pytest.approx(0.01)
     assert math.isnan(times_of((17, 20), 2, "cpu").first_s)
+
+
+def test_a_frame_with_as_many_coils_in_both_parts_says_nothing_of_further_ones() -> None:
+    made = plan()
+    before = made.times.per_coil_s
+    made.measured(Effort(6, 7, 2), 0.018, 0.027)
+    assert made.times.per_coil_s == before
 
 
 def test_as_many_coils_in_both_parts() -> None:
