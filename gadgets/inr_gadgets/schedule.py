@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from inr_gadgets.frame import Frame
 
 _SMOOTHING = 0.3  # weight of the newest measurement in running means
+_FORGIVEN = 0.97  # part of a step's time that is remembered when there was none for it
 _MARGIN = 0.95  # of a frame's time that its image may take: the rest is for sending it and the receive maps
 
 
@@ -63,8 +64,15 @@ class Schedule:
         return frame.arrived + _MARGIN * time_s * min(1.0, (self.together + 1) / frame.partitions)
 
     def time_for_a_step(self, now: float) -> bool:
-        """Whether a step now ends before the next frame is due."""
-        return self.time_for(self.step_s, now)
+        """Whether a step now ends before the next frame is due.
+
+        Each time that it does not, the step's time is taken to be a little shorter: a single slow one, the first of a
+        kind, would otherwise be the last of the scan.
+        """
+        enough = self.time_for(self.step_s, now)
+        if not enough:
+            self.step_s *= _FORGIVEN
+        return enough
 
     def time_for(self, seconds: float, now: float) -> bool:
         """The same of work that takes so many seconds."""

@@ -45,6 +45,15 @@ def test_both_times_are_learnt() -> None:
     assert math.isfinite(schedule.step_s)
 
 
+def test_one_slow_step_does_not_end_the_training() -> None:
+    schedule = paced(DURATION_S)
+    schedule.stepped(10 * DURATION_S)
+    refused = 0
+    while not schedule.time_for_a_step(0.1 * DURATION_S):
+        refused += 1
+    assert 50 < refused < 100
+
+
 @pytest.mark.parametrize("slower", [1.0, 2.0, 3.5])
 def test_an_image_is_due_before_the_next_frame(slower: float) -> None:
     schedule = paced(slower * DURATION_S)

@@ -28,15 +28,16 @@ class Effort:
     coils: int
 
 
-_LADDER = ((1, 5 / 6), (1, 2 / 3), (1, 1 / 2), (1, 1 / 3), (0.8, 1 / 3), (0.6, 1 / 3), (0.45, 1 / 3))
+_LADDER = ((1, 5 / 6), (1, 2 / 3), (1, 1 / 2), (1, 1 / 3), (0.8, 1 / 3), (0.6, 1 / 3), (0.45, 1 / 3), (0.35, 1 / 3))
 """Parts of the iterations, and of the coils."""
 
 
 def ladder(most: Effort) -> list[Effort]:
-    """Efforts from ``most`` down to half of its iterations, on a third of its coils.
+    """Efforts from ``most`` down to a third of its iterations, on a third of its coils.
 
     Coils go first: on a real cine at 13 spokes 6, 4, 3 and 2 coils give 37.0, 36.8, 36.6 and 36.4 dB, and an iteration
-    takes about as long as its coils are many; 0.8, 0.6 and 0.45 of the iterations on 2 coils give 36.1, 35.8 and 35.1.
+    takes about as long as its coils are many; 0.8, 0.6, 0.45 and 0.35 of the iterations on 2
+    coils give 36.1, 35.8, 35.1 and 33.3.
     """
     steps = [most]
     for part, of_coils in _LADDER:

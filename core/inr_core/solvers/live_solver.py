@@ -137,7 +137,7 @@ class LiveSolver:
         csm : (coils, ny, nx)
             Receive maps.
         remaining_s
-            Time that is left for it; at least half of the iterations are done, on a third of the coils.
+            Time that is left for it; at least a third of the iterations are done, on a third of the coils.
         """
         frame = outlook.frame
         effort = self._effort(min(len(csm), self.parameters.live_coils), remaining_s)

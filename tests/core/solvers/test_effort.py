@@ -20,10 +20,10 @@ def plan(per_iteration_s: float = 0.001, per_coil_s: float = 0.001) -> EffortPla
     return made
 
 
-def test_each_step_is_less_work_down_to_half_of_the_iterations() -> None:
+def test_each_step_is_less_work_down_to_a_third() -> None:
     steps = ladder(MOST)
     assert steps[0] == MOST
-    assert steps[-1] == Effort(3, 3, 2)
+    assert steps[-1] == Effort(2, 2, 2)
     for more, less in itertools.pairwise(steps):
         assert less.first <= more.first
         assert less.second <= more.second

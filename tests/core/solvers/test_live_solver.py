@@ -96,7 +96,7 @@ def test_time_decides_how_much_is_done() -> None:
         prediction = solver(outlook, scan.maps, remaining_s)
         assert solver.last_effort is not None
         # Nothing was measured before the first frame: it is not held back.
-        assert solver.last_effort.second == {3: 7, 4: 3, 5: 7}[number]
+        assert solver.last_effort.second == {3: 7, 4: 2, 5: 7}[number]
     assert solver.last_effort.coils == len(scan.maps) == LiveParameters().live_coils
 
 
