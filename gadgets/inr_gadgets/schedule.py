@@ -66,11 +66,17 @@ class Schedule:
     def time_for_a_step(self, now: float) -> bool:
         """Whether a step now ends before the next frame is due.
 
-        Each time that it does not, the step's time is taken to be a little shorter: a single slow one, the first of a
-        kind, would otherwise be the last of the scan.
+        The first step makes the field, which takes longer than any other: it is tried where half of the time between
+        frames is left. Where that much is left and a step was too slow for it, its time is taken to be a little
+        shorter: a single slow one would otherwise be the last of the scan.
         """
+        if not math.isfinite(self.interval_s):
+            return self.repetition_s == 0  # nothing is known of the next frame
+        half = self.time_for(0.5 * self.interval_s, now)
+        if self.step_s == 0:
+            return half
         enough = self.time_for(self.step_s, now)
-        if not enough:
+        if half and not enough:
             self.step_s *= _FORGIVEN
         return enough
 

@@ -51,6 +51,7 @@ class InrMethod(GraspMethod):
         self._held = HeldSpokes(shape, parameters.ramp_exponent, parameters.history_frames)
         self._scale: Tensor | None = None  # maximum of the first image: one scale for the whole scan
         self._learnt_field: tuple[Tensor, ...] = ()  # of an earlier scan, until there is a field
+        self._trained_since_frame = False
 
     @property
     def deterministic_steps(self) -> int:
@@ -63,6 +64,7 @@ class InrMethod(GraspMethod):
 
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
         image = super()._reconstruct(frame, csm)
+        self._trained_since_frame = False
         if self._scale is None:
             self._scale = image.abs().max()
         return image
@@ -114,12 +116,12 @@ class InrMethod(GraspMethod):
     def _predict(self, frame: MeasuredFrame, csm: Tensor, previous: Tensor) -> Tensor:
         """The frame before, and as much of the field's opinion as the new data confirm: an exact line search.
 
-        A field that is farther from the frame before than that is from its own predecessor has not learnt it yet, and
-        is not asked: two steps a frame, where a scan leaves time for no more, cost half a decibel otherwise.
+        A field that was not trained since the frame before does not know it, and asking it takes time, which was too
+        short for its training. One that is farther from the frame before than that is from its own predecessor has not
+        learnt it yet: two steps a frame, where a scan leaves time for no more, cost half a decibel otherwise.
         """
-        has_learnt = bool(self._learnt_field) or (self.trainer is not None and self.trainer.live_steps > 0)
-        trainer = self._field() if has_learnt and len(self._images) > 1 else None
-        if trainer is None:
+        trainer, trained = self.trainer, self._trained_since_frame
+        if trainer is None or not trained or len(self._images) < 2:
             return previous
         step = trainer.predict(frame.index - 1) - previous
         if bool(squares(step).sum() > squares(previous - self._images[-2]).sum()):
@@ -141,6 +143,7 @@ class InrMethod(GraspMethod):
         if trainer is None or self.calibration.csm is None or len(self.history) < 2:
             return False
         trainer.tune(self.history, self.calibration.csm)
+        self._trained_since_frame = True
         self.steps += 1
         return True
 
