@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda")
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
 _NO_MEMORY = re.compile(r"CUDA\S* (?:error: )?out of memory|CU[A-Z]+_(?:STATUS_)?ALLOC_FAILED")
 _FAILED = re.compile(
@@ -53,13 +53,15 @@ def keep_pages() -> bool:
 
     Arrays of some megabytes, a frame's spectra, are by default mapped from the system and given back each time, and
     touching a new page costs more than computing with it: a Toeplitz product of 8 coils takes 10.1 ms so, and 4.6 ms
-    with pages that are kept. What is kept is what was in use at most, up to 256 MiB at the heap's end.
+    with pages that are kept. All threads share one heap, or each would keep its own: what is kept is what was in use
+    at most, and up to 128 MiB at the heap's end.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, 32 << 20) and mallopt(_M_TRIM_THRESHOLD, 256 << 20))
+    wanted = ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 128 << 20), (_M_ARENA_MAX, 1))
+    return all([bool(mallopt(name, value)) for name, value in wanted])
 
 
 def choose_device(name: str) -> torch.device:
