@@ -61,7 +61,7 @@ def keep_pages() -> bool:
     except (AttributeError, OSError):
         return False
     wanted = ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 128 << 20), (_M_ARENA_MAX, 1))
-    return all([bool(mallopt(name, value)) for name, value in wanted])
+    return all(bool(mallopt(name, value)) for name, value in wanted)
 
 
 def choose_device(name: str) -> torch.device:
