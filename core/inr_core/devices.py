@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import platform
@@ -63,12 +62,6 @@ def keep_pages() -> bool:
         return False
     wanted = ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 128 << 20), (_M_ARENA_MAX, 1))
     return all(bool(mallopt(name, value)) for name, value in wanted)
-
-
-def give_back_pages() -> None:
-    """Return what :func:`keep_pages` has kept to the system: when a scan has ended, nothing is to be quick."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def choose_device(name: str) -> torch.device:

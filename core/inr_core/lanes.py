@@ -70,12 +70,17 @@ def leave_a_core() -> Iterator[None]:
 def _pool() -> ThreadPoolExecutor:
     before = torch.get_num_threads()
     ready = threading.Barrier(_cores() + 1)
-    pool = ThreadPoolExecutor(_cores(), "lane", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(_cores(), "lane", initializer=_use_one_thread)
     for _ in range(_cores()):
         pool.submit(ready.wait)
     ready.wait()
     torch.set_num_threads(before)  # what torch gives to new threads is what was last set by any thread
     return pool
+
+
+def _use_one_thread() -> None:
+    torch.get_num_threads()  # only now does a new thread take the number of the others, and then no more
+    torch.set_num_threads(1)
 
 
 def _with_grad(grad: bool, piece: Callable[[], T]) -> T:

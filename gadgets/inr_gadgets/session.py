@@ -16,7 +16,6 @@ from typing import Any
 
 import ismrmrd
 
-from inr_core.devices import give_back_pages
 from inr_core.errors import DataError, InrError, ProtocolError
 from inr_gadgets.chain import GADGETS, Chain, GadgetTable
 from inr_gadgets.connection import Connection, PeerGoneError, StreamInterruptedError
@@ -85,7 +84,6 @@ class Session:
             logger.exception("%s: a fault of this program", self._peer)
             self._say("ERROR", f"internal error: {type(error).__name__}: {error}; the server's log has the details")
         self._connection.finish(self._hurry)
-        give_back_pages()
         logger.info(
             "%s: closed after %.1f s, %d readouts in, %d images out",
             *(self._peer, time.monotonic() - began, self._acquisitions, self._images),
