@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from inr_core.solvers.effort import running_mean
 from inr_gadgets.frame import Frame
 
-_SMOOTHING = 0.3  # weight of the newest measurement in running means
 _FORGIVEN = 0.97  # part of a step's time that is remembered when there was none for it
 _MARGIN = 0.95  # of a frame's time that its image may take: the rest is for sending it and the receive maps
 
@@ -43,12 +43,12 @@ class Schedule:
         if elapsed == 0:
             return
         if math.isfinite(elapsed) and not after_pause:
-            self.interval_s = _mean(self.interval_s, elapsed)
+            self.interval_s = running_mean(self.interval_s, elapsed)
         self.last_arrival = moment
 
     def stepped(self, seconds: float) -> None:
         """A training step took so long."""
-        self.step_s = _mean(self.step_s or math.inf, seconds)
+        self.step_s = running_mean(self.step_s or math.inf, seconds)
 
     def due(self, frame: Frame) -> float:
         """When the image of the frame that arrived last should be ready, on the monotonic clock.
@@ -87,7 +87,3 @@ class Schedule:
     def _usual_interval(self, duration_s: float) -> float:
         """Time from frame to frame; where none was measured, or a pause was, the time that a frame takes."""
         return self.interval_s if self.interval_s < 4 * duration_s else duration_s
-
-
-def _mean(old: float, new: float) -> float:
-    return new if not math.isfinite(old) else (1 - _SMOOTHING) * old + _SMOOTHING * new

@@ -9,6 +9,11 @@ from functools import cache
 _SMOOTHING = 0.3  # weight of the newest measurement in running means
 
 
+def running_mean(old: float, new: float) -> float:
+    """The mean with a new measurement; that alone where there is no finite mean yet."""
+    return new if not math.isfinite(old) else (1 - _SMOOTHING) * old + _SMOOTHING * new
+
+
 @dataclass(frozen=True)
 class Effort:
     """Work on a live frame.
@@ -107,11 +112,7 @@ class EffortPlan:
         each = first_s / effort.first
         more = effort.coils - self.first_coils
         times = self.times
-        times.first_s = _mean(times.first_s, each)
+        times.first_s = running_mean(times.first_s, each)
         if more > 0:
             per_coil = max(0.0, second_s / (effort.second + self.products) - each) / more
-            times.per_coil_s = _mean(times.per_coil_s, per_coil)
-
-
-def _mean(old: float, new: float) -> float:
-    return new if math.isnan(old) else (1 - _SMOOTHING) * old + _SMOOTHING * new
+            times.per_coil_s = running_mean(times.per_coil_s, per_coil)
