@@ -14,6 +14,11 @@ def pixel_positions(n: int, measured: int) -> Tensor:
     return (torch.arange(n) - n // 2) * (measured / n) + measured // 2
 
 
+def lattice_cells(n: int, spacing: int) -> int:
+    """Nodes along an axis of ``n`` pixels, about ``spacing`` of them apart; 2 at least."""
+    return max(2, -(-n // spacing))
+
+
 def interpolation_matrix(n: int, measured: int, cells: int) -> Tensor:
     """(n, cells) float32: linear interpolation from nodes spread over the measured pixels, the outermost on the edges.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import ParameterError
-from inr_core.fields.coordinates import interpolation_matrix
+from inr_core.fields.coordinates import interpolation_matrix, lattice_cells
 from inr_core.fields.weights import Rows, Weights
 
 GradientOf = Callable[[Tensor], Tensor]
@@ -238,7 +238,7 @@ class GridField:
     # -- construction -------------------------------------------------------------------------------------------------
 
     def _new_grid(self, level: Level, generator: torch.Generator) -> Weights:
-        cells = [_cells(n, level.pixels) for n in self.shape]
+        cells = [lattice_cells(n, level.pixels) for n in self.shape]
         first = (torch.rand(1, self.features, *cells, generator=generator) - 0.5) * 2e-2
         grid = torch.zeros(_BLOCK // level.frames + 1, *first.shape[1:])
         grid[0] = first[0]
@@ -252,12 +252,8 @@ class GridField:
         """Interpolation to ``n`` positions along an axis of the image, a level each; None where it is the identity."""
         if (axis, n) not in self._interpolations:
             trained = self.shape[axis]
-            cells = [_cells(trained, level.pixels) for level in self.levels]
+            cells = [lattice_cells(trained, level.pixels) for level in self.levels]
             self._interpolations[axis, n] = [
                 None if n == trained == c else interpolation_matrix(n, trained, c).to(self.device) for c in cells
             ]
         return self._interpolations[axis, n]
-
-
-def _cells(n: int, pixels: int) -> int:
-    return max(2, -(-n // pixels))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
-from inr_core.fields.coordinates import interpolation_matrix
+from inr_core.fields.coordinates import interpolation_matrix, lattice_cells
 from inr_core.operators.linear_operator import LinearOperator
 from inr_core.solvers.optical_flow import difference
 
@@ -34,7 +34,7 @@ class SmoothDisplacement(LinearOperator):
         self.shape = shape
         self._levels = []
         for spacing in spacings:
-            cells = [max(2, -(-n // spacing)) for n in shape]
+            cells = [lattice_cells(n, spacing) for n in shape]
             along_y, along_x = (interpolation_matrix(n, n, c).to(device) for n, c in zip(shape, cells, strict=True))
             self._levels.append(((SPACINGS[1] / spacing) ** 0.5 * along_y, along_x))
         self._sizes = [2 * y.shape[1] * x.shape[1] for y, x in self._levels]
