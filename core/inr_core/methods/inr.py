@@ -127,11 +127,9 @@ class InrMethod(GraspMethod):
         if bool(squares(step).sum() > squares(previous - self._images[-2]).sum()):
             return previous
         # One number is to be found: the strongest coils tell it.
-        n = self.parameters.quick_coils
-        few, maps = replace(frame, coil_images=frame.coil_images[:n]), csm[:n]
-        gram = few.gram(maps)
-        along = gram.forward(step[None])[0]
-        slope = torch.vdot(step.flatten(), (few.right_side(maps) - gram.forward(previous[None])[0]).flatten()).real
+        outlook = self.solver.look(frame, csm, previous)
+        along = frame.gram(outlook.csm).forward(step[None])[0]
+        slope = torch.vdot(step.flatten(), outlook.missing.flatten()).real
         curvature = torch.vdot(step.flatten(), along.flatten()).real
         part = (slope / curvature.clamp_min(torch.finfo(curvature.dtype).tiny)).clamp(0, 1)
         return previous + part * step

@@ -106,8 +106,8 @@ class PredictedCg(LiveMethod):
 
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
         if self._previous is None:
-            few = replace(frame, coil_images=frame.coil_images[:_FEW_COILS])  # a scan must not begin with a lag
-            image = first_frame(few, csm[:_FEW_COILS], self._live.start_iterations, self._live.start_weight)
+            few = csm[:_FEW_COILS]  # a scan must not begin with a lag
+            image = first_frame(frame, few, self._live.start_iterations, self._live.start_weight)
             self.solver.first(frame)
         else:
             outlook = self._look(frame, csm, self._previous)

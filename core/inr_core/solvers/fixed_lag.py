@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -80,7 +79,7 @@ class FixedLag:
             return True
         window = FrameHistory(n)
         for frame in frames[-n:]:
-            window.append(replace(frame, coil_images=frame.coil_images[: len(csm)]))
+            window.append(frame)
         centre = torch.stack(list(self._live))
         objective = GraspObjective(window, csm, _TEMPORAL, _PULL, spatial_weight=_SPATIAL, centre=centre)
         better = torch.stack(list(self._images))

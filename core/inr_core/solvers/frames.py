@@ -103,8 +103,8 @@ class MeasuredFrame:
         return cls(index, torch.cat(gridded[1:], 1)[0], gridded[0], len(traj), strength, noise)
 
     def right_side(self, csm: Tensor) -> Tensor:
-        """(ny, nx): b = S^H F^H W y, what data consistency pulls towards."""
-        return (csm.conj() * self.coil_images).sum(0)
+        """(ny, nx): b = S^H F^H W y, what data consistency pulls towards; of the first coils, if maps are fewer."""
+        return (csm.conj() * self.coil_images[: len(csm)]).sum(0)
 
     def gram(self, csm: Tensor) -> ToeplitzGram:
         """S^H F^H W F S of this frame."""

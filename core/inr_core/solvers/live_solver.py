@@ -144,9 +144,10 @@ class LiveSolver:
         past = self._past_kernel if self._past_kernel is not None else torch.zeros_like(frame.kernel)
         kernel = frame.kernel + self._history_weight(frame) * past
         begin = _moment(kernel.device)
-        found = self._first_part(outlook, kernel, effort.first)
+        weight = self._weight(outlook)
+        found = self._first_part(outlook, kernel, weight, effort.first)
         half_way = _moment(kernel.device)
-        change = self._second_part(outlook, csm[: effort.coils], kernel, found, effort.second)
+        change = self._second_part(outlook, csm[: effort.coils], kernel, weight, found, effort.second)
         self.plan.measured(effort, half_way - begin, _moment(kernel.device) - half_way)
         self.last_effort, self._thorough = effort, False
         self.prior.update(change)
@@ -158,17 +159,19 @@ class LiveSolver:
         times = _THOROUGH if self._thorough else 1
         return Effort(times * effort.first, times * effort.second, min(effort.coils, coils))
 
-    def _first_part(self, data: Outlook, kernel: Tensor, iterations: int) -> _Found:
+    def _first_part(self, data: Outlook, kernel: Tensor, weight: float, iterations: int) -> _Found:
         prediction, scale = data.prediction, data.scale
         model = self._model(self.prior.expected(prediction), prediction, scale)
         edges = self._edges(prediction, data)
         right = model.adjoint(data.missing - edges.pull(prediction))
         point = CgPoint(torch.zeros_like(right), right)
-        operator = self._operator(data, kernel, edges, model, self._weight(data))
+        operator = self._operator(data, kernel, edges, model, weight)
         numbers = continue_from(operator, point, iterations).solution
         return _Found(model.forward(numbers), numbers)
 
-    def _second_part(self, few: Outlook, csm: Tensor, kernel: Tensor, found: _Found, iterations: int) -> Tensor:
+    def _second_part(
+        self, few: Outlook, csm: Tensor, kernel: Tensor, weight: float, found: _Found, iterations: int
+    ) -> Tensor:
         prediction, change = few.prediction, found.change
         # Past k-space is trusted to hold what has been found, which spares a product with its kernel.
         data = _outlook(few.frame, csm, prediction + change, few.scale)
@@ -176,7 +179,6 @@ class LiveSolver:
         edges = self._edges(data.prediction, data)
         numbers = model.with_motion_of(found.numbers, change)
         left = model.adjoint(data.missing - edges.pull(data.prediction))
-        weight = self._weight(few)
         point = CgPoint(numbers, left - weight * numbers)
         operator = self._operator(data, kernel, edges, model, weight)
         return model.forward(continue_from(operator, point, iterations).solution)
@@ -212,7 +214,7 @@ class LiveSolver:
 
 
 def _outlook(frame: MeasuredFrame, csm: Tensor, prediction: Tensor, scale: float | None = None) -> Outlook:
-    right = (csm.conj() * frame.coil_images[: len(csm)]).sum(0)
+    right = frame.right_side(csm)
     missing = right - frame.gram(csm).forward(prediction[None])[0]
     scale = max(math.sqrt(float(squares(prediction).max())), _TINY) if scale is None else scale
     return Outlook(frame, csm, prediction, right, missing, scale)
