@@ -17,6 +17,7 @@ from inr_core.errors import DataError
 from inr_core.parameters import parameter
 from inr_gadgets.connection import Connection
 from inr_gadgets.gadget import Gadget
+from inr_gadgets.lines import line_from_host
 from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header
 from inr_gadgets.wire_format import serialise
 
@@ -94,7 +95,7 @@ class Reply:
 
     @property
     def texts(self) -> list[str]:
-        return [item.text.removesuffix("\n") for item in self.items if hasattr(item, "text")]
+        return [line_from_host(item.text.removesuffix("\n")) for item in self.items if hasattr(item, "text")]
 
     @property
     def images(self) -> list[ismrmrd.Image]:

@@ -20,7 +20,7 @@ from inr_core.errors import InrError, ProtocolError
 from inr_gadgets.configs import read_config
 from inr_gadgets.connection import Connection
 from inr_gadgets.header import parse_header
-from inr_gadgets.lines import operator_line
+from inr_gadgets.lines import line_from_host, operator_line
 from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Response, Text
 from inr_gadgets.pace import Pace, is_readout
 
@@ -222,7 +222,8 @@ class _Conversation:
                 if on_image is not None:
                     on_image(message)
             elif isinstance(message, Text | Response):
-                for line in filter(None, (operator_line("", raw) for raw in message.text.splitlines())):
+                lines = (line_from_host(operator_line("", raw)) for raw in message.text.splitlines())
+                for line in filter(None, lines):
                     self.exchange.texts.append(line)
                     # The first error line is the one that is raised in the end.
                     if on_text is not None and self.exchange.errors[:1] != [line]:

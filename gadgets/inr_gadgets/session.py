@@ -19,7 +19,7 @@ import ismrmrd
 from inr_core.errors import DataError, InrError, ProtocolError
 from inr_gadgets.chain import GADGETS, Chain, GadgetTable
 from inr_gadgets.connection import Connection, PeerGoneError, StreamInterruptedError
-from inr_gadgets.lines import Level, operator_line
+from inr_gadgets.lines import Level, line_for_host, operator_line
 from inr_gadgets.messages import Close, ConfigFile, Message, Query, Response, Text
 from inr_gadgets.peer_watch import PeerWatch
 from inr_gadgets.request import Request, is_json
@@ -198,7 +198,7 @@ class Session:
         line = operator_line(level, text)
         logger.log(logging.ERROR if level == "ERROR" else logging.INFO, "%s: %s", self._peer, line)
         try:
-            self._connection.send_text(line)
+            self._connection.send_text(line_for_host(line))
         except PeerGoneError:
             # Not an error of the gadget that has something to say; it is to end its work.
             logger.info("%s does not listen any more", self._peer)

@@ -273,7 +273,7 @@ def test_non_finite_readouts_are_dropped_said_and_counted() -> None:
     assert all(np.isfinite(frame.kspace).all() for frame in frames)
     assert frames[3].traj == pytest.approx(golden([15, 17, 18, 19]), abs=1e-6)
     assert [line for line in lines if "NaN" in line] == [
-        "WARNING: the readout with scan_counter 7 holds NaN or infinity; such readouts are dropped"
+        "WRN: the readout with scan_counter 7 holds NaN or infinity; such readouts are dropped"
     ]
     assert "dropped: 2 non-finite" in lines[-1]
 

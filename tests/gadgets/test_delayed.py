@@ -22,7 +22,7 @@ from radial import cine_scan
 from scans import readout
 
 N = 6
-MISSING = "WARNING: {} of {} frames are not in series 4: there was no time before the next"
+MISSING = "WRN: {} of {} frames are not in series 4: there was no time before the next"
 
 
 def frames(n: int = N, group: int = 0, start: float = 0.0) -> list[Frame]:

@@ -26,7 +26,7 @@ FRAMES, LATE = 6, 40  # the product with the gram that fails: in frame 4
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 LOST = RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
 SMALLER = (
-    "WARNING: the GPU has too little memory (CUDA out of memory. Tried to allocate 2.00 GiB.): "
+    "WRN: the GPU has too little memory (CUDA out of memory. Tried to allocate 2.00 GiB.): "
     "the scan goes on with smaller batches"
 )
 
@@ -88,7 +88,7 @@ def test_too_little_memory_again_leaves_the_rest_to_the_cpu(monkeypatch: pytest.
     (guard, lines), gpu = guarded(), FakeGpu(monkeypatch, {LATE: OUT_OF_MEMORY, second: OUT_OF_MEMORY})
     assert all(map(torch.equal, streamed(guard, method), expected))
     assert lines[0] == SMALLER
-    assert lines[1].startswith("WARNING: the GPU has too little memory (CUDA out of memory. Tried to allocate 2.00 GiB")
+    assert lines[1].startswith("WRN: the GPU has too little memory (CUDA out of memory. Tried to allocate 2.00 GiB")
     assert "): the scan goes on with CPU " in lines[1]
     assert len(lines) == 2
     assert method.device == CPU
@@ -103,7 +103,7 @@ def test_a_lost_device_leaves_the_rest_to_the_cpu(monkeypatch: pytest.MonkeyPatc
     assert all(map(torch.equal, streamed(guard, method), expected))
     assert len(lines) == 1
     assert lines[0].startswith(
-        "WARNING: the GPU failed (CUDA error: unspecified launch failure Compile with TORCH_USE_CUDA_DSA): "
+        "WRN: the GPU failed (CUDA error: unspecified launch failure Compile with TORCH_USE_CUDA_DSA): "
         "the scan goes on with CPU "
     )
     assert method.device == CPU
@@ -242,7 +242,7 @@ def test_a_real_device_without_memory() -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert method.device == CPU
-    assert [line.startswith("WARNING: the GPU has too little memory") for line in lines] == [True, True]
+    assert [line.startswith("WRN: the GPU has too little memory") for line in lines] == [True, True]
     assert all(map(torch.equal, images, expected))
 
 

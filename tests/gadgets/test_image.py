@@ -147,7 +147,7 @@ def test_broken_pixels_become_zero_and_are_counted() -> None:
     finished, lines = finish([complex_image(array)])
     assert np.isfinite(finished[0].data).all()
     assert finished[0].data[0, 0, 1, 2] == 0
-    assert lines == ["WARNING: 2 pixels were NaN or infinite and were set to zero"]
+    assert lines == ["WRN: 2 pixels were NaN or infinite and were set to zero"]
 
 
 def test_a_motion_field_keeps_its_values() -> None:

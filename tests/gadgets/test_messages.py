@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from inr_core.errors import ProtocolError
-from inr_gadgets.lines import operator_line
+from inr_gadgets.lines import line_for_host, line_from_host, operator_line
 from inr_gadgets.messages import (
     Close,
     ConfigFile,
@@ -61,3 +61,19 @@ def test_operator_line_is_one_short_line() -> None:
     assert operator_line("ERROR", "a\nb\r\n\x1b[31mc") == "ERROR: a b [31mc"
     assert operator_line("", " plain ") == "plain"
     assert len(operator_line("", "x" * 10_000)) == 2004
+
+
+@pytest.mark.parametrize(
+    ("level", "wire", "shown"),
+    [
+        ("", "DBG: 13 spokes", "13 spokes"),
+        ("WARNING", "WRN: 13 spokes", "WRN: 13 spokes"),
+        ("ERROR", "ERROR: 13 spokes", "ERROR: 13 spokes"),
+    ],
+)
+def test_three_characters_tell_the_level_on_the_wire(level, wire: str, shown: str) -> None:
+    line = line_for_host(operator_line(level, "13 spokes"))
+    assert line == wire
+    assert line[:3] in ("DBG", "WRN", "ERR")
+    assert line_for_host(operator_line("", operator_line(level, "13 spokes"))) == wire  # announced by a gadget
+    assert line_from_host(line) == shown

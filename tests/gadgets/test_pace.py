@@ -123,7 +123,7 @@ def test_a_consumer_that_cannot_keep_up_is_told(monkeypatch: pytest.MonkeyPatch)
         for _ in each.paced(readouts([0] * 3)):
             clock.now += 1.0
     assert pace.warning == (
-        "WARNING: the readouts were sent up to 2.0 s late, as they were not taken in time; "
+        "WRN: the readouts were sent up to 2.0 s late, as they were not taken in time; "
         "the latencies are those of a slower scan"
     )
     assert unpaced.warning == ""

@@ -258,7 +258,7 @@ def test_a_field_without_time_leaves_its_draft_and_says_so(monkeypatch: pytest.M
     grasp = [image for image in process(frames(), method="grasp") if image.image_series_index == 2]
     assert len(refined) == N
     remark = "the field had no time to become better than its draft: the refined series is GRASP's"
-    assert lines[-1] == f"WARNING: {remark}; more recon.refine_seconds would help"
+    assert lines[-1] == f"WRN: {remark}; more recon.refine_seconds would help"
     assert {image.meta["inr_remark"] for image in refined} == {remark}
     assert not any("inr_remark" in image.meta for image in grasp)
     np.testing.assert_array_equal(series(refined, 2), series(grasp, 2))
@@ -415,8 +415,8 @@ def test_a_stop_ends_the_refinement_and_what_exists_is_sent() -> None:
     assert len(set(steps(refined))) == 1
     assert 0 < steps(refined)[0] <= 4
     assert lines[-3].startswith(f"refined {N} frames in ")
-    assert lines[-2] == "WARNING: stopped at 2 % of the refinement: series 2 is unfinished"
-    assert lines[-1].startswith("WARNING: the field had no time to become better than its draft")
+    assert lines[-2] == "WRN: stopped at 2 % of the refinement: series 2 is unfinished"
+    assert lines[-1].startswith("WRN: the field had no time to become better than its draft")
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -514,6 +514,6 @@ def test_a_scan_whose_gpu_is_lost_has_all_its_images(monkeypatch: pytest.MonkeyP
     for number in (1, 2):
         np.testing.assert_array_equal(series(broken, number), series(whole, number))
     told = [
-        line for line in lines if line.startswith("WARNING: the GPU failed (CUDA error: unspecified launch failure)")
+        line for line in lines if line.startswith("WRN: the GPU failed (CUDA error: unspecified launch failure)")
     ]
     assert len(told) == 1

@@ -337,7 +337,7 @@ def test_what_is_of_another_slice_is_refused_and_nothing_of_it_is_seen(
     path = str(tmp_path / "state.npz")
     run(frames(12), save_state=path)
     images, lines = run(frames(3, **changes), warm_start=path)
-    assert lines[1:] == [f"WARNING: no warm start: {reason}"]
+    assert lines[1:] == [f"WRN: no warm start: {reason}"]
     assert images[0].meta["inr_event"] == "no warm start"
     cold, _ = run(frames(3, **changes))
     for mine, other in zip(images, cold, strict=True):
@@ -350,14 +350,14 @@ def test_each_slice_begins_with_its_own(tmp_path: Path) -> None:
     images, lines = run([*frames(1), *frames(1, group=1), *frames(1, group=2)], warm_start=path)
     assert [image.meta["inr_event"] for image in images] == ["warm start", "warm start", "no warm start"]
     assert lines[0] == f"warm start from {path}, 2 slices"
-    assert lines[1].startswith("WARNING: slice 3: no warm start: a state of another plane (80.0 mm through it); ")
+    assert lines[1].startswith("WRN: slice 3: no warm start: a state of another plane (80.0 mm through it); ")
 
 
 def test_other_parameters_than_the_states_are_told(tmp_path: Path) -> None:
     path = str(tmp_path / "state.npz")
     run(frames(4), save_state=path)
     _, lines = run(frames(2), warm_start=path, virtual_coils=2)
-    assert lines[1] == "WARNING: no warm start: a state of 4 virtual coils; expected 2 (recon.virtual_coils)"
+    assert lines[1] == "WRN: no warm start: a state of 4 virtual coils; expected 2 (recon.virtual_coils)"
 
 
 def test_a_state_is_saved_before_the_refinement(tmp_path: Path) -> None:
@@ -381,7 +381,7 @@ def test_a_state_that_cannot_be_saved_costs_no_image(tmp_path: Path) -> None:
     gadget, lines = ReconGadget(None, ReconGadget.read_parameters({"save_state": str(folder), "refine": False})), []
     gadget.announce = lines.append
     assert len(list(gadget.process(frames(2)))) == 2
-    assert lines[-1].startswith("WARNING: the state is not saved: ")
+    assert lines[-1].startswith("WRN: the state is not saved: ")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 

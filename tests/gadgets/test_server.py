@@ -45,7 +45,7 @@ def test_scans_at_once(server: Server) -> None:
     for sock in socks:
         sock.sendall(b"".join(GOOD[:6]))
     for sock in socks:
-        assert Connection(sock).read() == Text("image 1 of 8 coils\n")
+        assert Connection(sock).read() == Text("DBG: image 1 of 8 coils\n")
     for sock in reversed(socks):
         with sock:
             sock.sendall(b"".join(GOOD[6:]))
@@ -71,7 +71,7 @@ def test_the_warm_up_runs_behind_and_may_fail(caplog: pytest.LogCaptureFixture) 
 def test_ending_in_the_middle_of_a_scan(server: Server, client: socket.socket) -> None:
     client.sendall(b"".join(GOOD[:5]))  # one image and half of the next
     ours = Connection(client)
-    assert ours.read() == Text("image 1 of 8 coils\n")
+    assert ours.read() == Text("DBG: image 1 of 8 coils\n")
     threading.Thread(target=server.stop, args=("the server was told to stop (SIGTERM)",)).start()
     rest = list(ours)
     assert [item.image_index for item in rest if isinstance(item, ismrmrd.Image)] == [1]
@@ -161,7 +161,7 @@ def test_one_scan_more_than_it_takes_is_refused() -> None:
     with Server(port=0, table=wire.TABLE, warm=None, most_scans=1) as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
             sock.sendall(b"".join(GOOD[:5]))
-            assert Connection(sock).read() == Text("image 1 of 8 coils\n")
+            assert Connection(sock).read() == Text("DBG: image 1 of 8 coils\n")
             (line,) = wire.talk(server.port, STREAM).texts
             assert line == (
                 "ERROR: one scan too many: this server is reconstructing as many as it takes at once; "

@@ -54,7 +54,7 @@ def test_images_flow_while_the_scan_runs(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
         sock.sendall(b"".join(GOOD[:5]))
         ours = Connection(sock)
-        assert ours.read() == Text("image 1 of 8 coils\n")
+        assert ours.read() == Text("DBG: image 1 of 8 coils\n")
         first = ours.read()
         assert first.image_index == 1
         assert 0 <= float(first.meta["seconds_since_arrival"]) < 5  # the readouts carry their time of arrival
@@ -442,7 +442,7 @@ def test_a_client_that_has_said_all_and_still_reads_is_served(server: Server, mo
     with sock:
         sock.sendall(b"\xff" * 100)  # after CLOSE, so nobody looks at it
         sock.shutdown(socket.SHUT_WR)
-        assert ours.read() == Text("all readouts have come and are being worked on\n")
+        assert ours.read() == Text("DBG: all readouts have come and are being worked on\n")
         time.sleep(0.2)
         ender = threading.Thread(target=server.stop, args=("over",))
         ender.start()
@@ -484,7 +484,7 @@ def test_a_scan_that_cannot_be_kept_is_reconstructed_all_the_same(tmp_path: Path
         reply = wire.talk(server.port, STREAM)
     assert len(reply.images) == 3
     (warning,) = [text for text in reply.texts if text not in FRAMES]
-    assert warning.startswith("WARNING: the scan is not kept on the server: ")
+    assert warning.startswith("WRN: the scan is not kept on the server: ")
 
 
 def test_closing_message_ends_everything_once(server: Server) -> None:

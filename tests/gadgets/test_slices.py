@@ -207,7 +207,7 @@ def test_a_jump_without_a_word_in_the_headers_is_noticed(method: str) -> None:
     images, lines = run(frames(8, jumps={5: 12.0}), method=method, refine=False)
     assert events(images) == {5: "sudden change"}
     assert lines[1:] == [
-        "WARNING: frame 5: the data contradict the frames before (the patient moved?): a new reconstruction begins"
+        "WRN: frame 5: the data contradict the frames before (the patient moved?): a new reconstruction begins"
     ]
     alone = run(frames(8, jumps={0: 12.0})[5:], method=method, refine=False)[0]
     np.testing.assert_array_equal(data(images, 1)[5:], data(alone, 1))
@@ -223,7 +223,7 @@ def test_a_spoiled_frame_does_not_cost_what_was_known() -> None:
     images, lines = run(frames(12, jumps={8: 12.0, 9: 0.0}))
     assert events(images) == {8: "sudden change", 9: "as before"}
     assert lines[1:3] == [
-        "WARNING: frame 8: the data contradict the frames before (the patient moved?): a new reconstruction begins",
+        "WRN: frame 8: the data contradict the frames before (the patient moved?): a new reconstruction begins",
         "frame 9: as it was before: goes on with what was known",
     ]
     assert numbers(images, 1) == [*range(12)]

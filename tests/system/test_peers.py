@@ -88,7 +88,7 @@ def test_gadgetron_s_client(gadgetron_client: str, port: int, scan: Path, tmp_pa
     how = ["-c", "inr_dynamic.xml"] if by == "name" else ["-C", str(find_config("inr_dynamic"))]
     said = send_by_gadgetron(gadgetron_client, port, scan, tmp_path / "out.h5", *how)
     assert_both_series(tmp_path / "out.h5")
-    assert sum(line.startswith(f"refined {FRAMES} frames in ") for line in said.splitlines()) == 1
+    assert sum(line.startswith(f"DBG: refined {FRAMES} frames in ") for line in said.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
