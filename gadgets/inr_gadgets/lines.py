@@ -6,7 +6,7 @@ from typing import Literal
 
 Level = Literal["", "ERROR", "WARNING"]
 
-# FIRE colours a line by its first three characters: ERR red, WRN yellow, DBG white. Other hosts print it as it is, so an
+# FIRE colours a line by its first three characters: ERR red, WRN yellow, DBG white. Other hosts print it as it is: an
 # error keeps the whole word, which people and scripts look for.
 _PREFIXES = {"ERROR": "ERROR: ", "WARNING": "WRN: "}
 _PLAIN = "DBG: "

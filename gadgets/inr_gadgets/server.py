@@ -69,6 +69,7 @@ class Server:
         table: GadgetTable | None = None,
         warm: Callable[[], None] | None = warm_up,
         most_scans: int = 16,
+        after_scan: Callable[[], None] | None = None,
     ) -> None:
         """Bind and listen.
 
@@ -87,6 +88,8 @@ class Server:
         most_scans
             How many are reconstructed at once. One more is refused, lest all of them run out of memory together; who
             only connects, or asks something, does not count.
+        after_scan
+            Called after each scan, when its client has been sent CLOSE.
 
         Raises
         ------
@@ -99,7 +102,7 @@ class Server:
         if self._overrides:
             _check(self._overrides, table)
         self._save = _folder(save)
-        self._table, self._warm = table, warm
+        self._table, self._warm, self._after_scan = table, warm, after_scan
         self._slots = threading.Semaphore(most_scans)
         self._lock = threading.Lock()
         self._clients: set[_Client] = set()
@@ -228,7 +231,8 @@ class Server:
             client.session, ending = session, self._ending
         if ending is not None:
             session.end(ending)
-        session.run()
+        if session.run() and self._after_scan is not None:
+            self._after_scan()
 
 
 def serve(
@@ -237,19 +241,31 @@ def serve(
     save: str | Path | None = None,
     overrides: Mapping[str, object] | None = None,
     *,
+    once: bool = False,
     warm: Callable[[], None] | None = warm_up,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then let every scan send what it has, and return.
 
-    Called in the main thread. The parameters are those of :class:`Server`.
+    Called in the main thread. The other parameters are those of :class:`Server`.
+
+    Parameters
+    ----------
+    once
+        Return after the first scan, too, whether it could be reconstructed or not: its client knows.
     """
-    server = Server(host, port, save=save, overrides=overrides, warm=warm)
     with _Signals() as signals:
+        server = Server(
+            host, port, save=save, overrides=overrides, warm=warm, after_scan=signals.end_waiting if once else None
+        )
         server.start()
         logger.info("listening on %s port %d", server.host, server.port)
         name = signals.wait()
-        logger.info("%s: no more clients; the scans that run send what they have", name)
-        server.stop(f"the server was told to stop ({name})")
+        if name is None:
+            logger.info("the one scan has ended")
+            server.stop("this server takes one scan, which has ended")
+        else:
+            logger.info("%s: no more clients; the scans that run send what they have", name)
+            server.stop(f"the server was told to stop ({name})")
 
 
 class _Signals:
@@ -260,6 +276,7 @@ class _Signals:
     """
 
     _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+    _END = 0  # not the number of a signal
 
     def __init__(self) -> None:
         self._count = 0
@@ -280,11 +297,15 @@ class _Signals:
         self._reader.close()
         self._writer.close()
 
-    def wait(self) -> str:
-        """Return the name of the first signal."""
-        while (number := self._reader.recv(1)[0]) not in self._NUMBERS:
+    def wait(self) -> str | None:
+        """Return the name of the first signal, or None when :meth:`end_waiting` came first."""
+        while (number := self._reader.recv(1)[0]) not in (*self._NUMBERS, self._END):
             pass
-        return signal.Signals(number).name
+        return None if number == self._END else signal.Signals(number).name
+
+    def end_waiting(self) -> None:
+        """Make :meth:`wait` return; called from any thread."""
+        self._writer.send(bytes([self._END]))
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._count += 1

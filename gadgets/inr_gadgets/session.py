@@ -66,17 +66,23 @@ class Session:
         self._hurry = threading.Event()
         self._acquisitions = self._images = 0
 
-    def run(self) -> None:
-        """Hold the conversation to its end; whatever happens, the client is told and the socket is closed."""
-        began = time.monotonic()
+    def run(self) -> bool:
+        """Hold the conversation to its end; whatever happens, the client is told and the socket is closed.
+
+        Returns
+        -------
+        Whether there was a scan, however it ended; False for a look at the port and for a dependency query.
+        """
+        began, scan = time.monotonic(), True
         try:
-            self._converse()
+            scan = self._converse()
         except StreamInterruptedError:
             self._say("ERROR", f"{self._ending or 'the scan was ended'}; no scan was running")
         except PeerGoneError as error:
             logger.warning("%s: %s", self._peer, error)
         except InrError as error:
             if self._connection.untouched:
+                scan = False
                 logger.info("%s: left without a word", self._peer)  # a look at the port: no scan has failed
             else:
                 self._say("ERROR", str(error))
@@ -88,6 +94,7 @@ class Session:
             "%s: closed after %.1f s, %d readouts in, %d images out",
             *(self._peer, time.monotonic() - began, self._acquisitions, self._images),
         )
+        return scan
 
     def end(self, reason: str) -> None:
         """End the scan early: what is made so far is sent, then the reason, then CLOSE. Called from any thread.
@@ -103,12 +110,13 @@ class Session:
         self._connection.interrupt()
         self._hurry.set()
 
-    def _converse(self) -> None:
+    def _converse(self) -> bool:
+        """Return whether a scan came."""
         request = Request()
         first = self._prepare(request)
         if isinstance(first, Close):
             if request.header is None:
-                return  # a dependency query, or somebody who looks whether we are there: the answer is CLOSE
+                return False  # a dependency query, or somebody who looks whether we are there: the answer is CLOSE
             request.chain_config(self._settings.table)  # a wrong name is the better message
             raise _no_acquisitions()
         config = request.chain_config(self._settings.table)
@@ -118,6 +126,7 @@ class Session:
             if self._ending:  # end() came while there was no chain to stop
                 self._chain.stop()
             self._reconstruct(self._chain, first, request)
+        return True
 
     def _prepare(self, request: Request) -> Any:
         """Fill the request in; return the first item of data, or CLOSE."""

@@ -513,7 +513,5 @@ def test_a_scan_whose_gpu_is_lost_has_all_its_images(monkeypatch: pytest.MonkeyP
     assert devices == ["a GPU"] * on_gpu + ["a CPU"] * (2 * N - on_gpu)
     for number in (1, 2):
         np.testing.assert_array_equal(series(broken, number), series(whole, number))
-    told = [
-        line for line in lines if line.startswith("WRN: the GPU failed (CUDA error: unspecified launch failure)")
-    ]
+    told = [line for line in lines if line.startswith("WRN: the GPU failed (CUDA error: unspecified launch failure)")]
     assert len(told) == 1

@@ -17,11 +17,13 @@ from pathlib import Path
 import ismrmrd
 import pytest
 
+import scans
 import wire
 from inr_core.errors import ConfigError, ParameterError
 from inr_gadgets.connection import Connection
-from inr_gadgets.messages import ConfigText, Text
+from inr_gadgets.messages import ConfigText, Header, Text
 from inr_gadgets.server import Server
+from inr_gadgets.wire_format import serialise
 
 GOOD = wire.messages(6)
 STREAM = b"".join(GOOD)
@@ -283,6 +285,58 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
         finally:
             process.kill()
         assert "Traceback" not in process.stderr.read()
+
+
+def listening_port(process: subprocess.Popen[str]) -> int:
+    return int(next(line for line in process.stderr if "listening on" in line).split()[-1])
+
+
+@pytest.mark.parametrize("stream", [STREAM, b"".join(GOOD[:3])], ids=["good", "cut"])
+def test_once_ends_after_the_first_scan_however_it_went(stream: bytes) -> None:
+    """A look at the port and a dependency query are no scans: they do not end it."""
+    program = (
+        "import logging; logging.basicConfig(level='INFO', format='%(message)s');"
+        "from inr_gadgets.server import serve; serve(port=0, warm=None, once=True)"
+    )
+    with python("-c", program) as process:
+        try:
+            port = listening_port(process)
+            socket.create_connection(("127.0.0.1", port), timeout=20).close()
+            assert wire.talk(port, GOOD[0] + GOOD[-1]).items == []
+            assert process.poll() is None
+            assert wire.talk(port, stream).texts[-1].startswith("ERROR: ")  # these are not the gadgets of wire.TABLE
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+        log = process.stderr.read()
+    assert "the one scan has ended" in log
+    assert "Traceback" not in log
+
+
+def test_a_cold_server_takes_its_scan_while_torch_is_loaded() -> None:
+    """As a host that starts a container for each scan sees it: nobody waits for torch, the images come, exit code 0."""
+    program = (
+        "import logging, sys\n"
+        "class WithTorch(logging.Formatter):\n"
+        "    def format(self, record):\n"
+        "        return f'torch {\"torch\" in sys.modules}: {super().format(record)}'\n"
+        "handler = logging.StreamHandler(); handler.setFormatter(WithTorch())\n"
+        "logging.basicConfig(level='INFO', handlers=[handler])\n"
+        "from inr_gadgets.server import serve\n"
+        "serve(port=0, once=True)"
+    )
+    scan = [wire.config_file("nufft"), Header(scans.header_xml()).pack()]
+    scan += [serialise(item) for item in scans.golden_scan(3)]
+    with python("-c", program) as process:
+        try:
+            reply = wire.talk(listening_port(process), b"".join([*scan, GOOD[-1]]))
+            assert len(reply.images) == 3
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+        log = process.stderr.read().splitlines()
+    assert [line.split(":")[0] for line in log if "connected" in line] == ["torch False"]
+    assert [line.split(":")[0] for line in log if "closed after" in line] == ["torch True"]
 
 
 def test_a_signal_that_another_thread_takes_ends_it() -> None:

@@ -45,6 +45,9 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 9002,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep every incoming scan as .h5 here.")] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the first scan, as hosts want it that start a container for each.")
+    ] = False,
     settings: Settings = None,
 ) -> None:
     """Run an MRD server for Gadgetron's client, FIRE and OpenRecon: many scans, one after the other or at once.
@@ -56,7 +59,7 @@ def serve(
     from inr_gadgets import server
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server.serve(host=host, port=port, save=save, overrides=parse_settings(settings or []))
+    server.serve(host=host, port=port, save=save, overrides=parse_settings(settings or []), once=once)
 
 
 def replay(
