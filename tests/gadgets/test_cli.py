@@ -32,6 +32,7 @@ COMMANDS = (
     "methods",
     "configs",
     "doctor",
+    "ping",
 )
 HEAVY = ("torch", "ismrmrd", "numpy", "h5py", "gadgetron", "matplotlib")
 

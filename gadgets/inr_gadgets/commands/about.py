@@ -1,4 +1,4 @@
-"""The commands that say what is installed: methods, configs, doctor."""
+"""The commands that say what is there: methods, configs, doctor, ping."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     command(app)(methods)
     command(app)(configs)
     command(app)(doctor)
+    command(app)(ping)
 
 
 def methods(
@@ -73,3 +74,20 @@ def doctor(
     print_table(("", "what", "found"), [(finding.state, finding.subject, finding.text) for finding in findings])
     if not usable(findings):
         raise typer.Exit(FAILED)
+
+
+def ping(
+    address: Annotated[str, typer.Option(metavar="HOST", help="Where the server is.")] = "localhost",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The server's port.")] = 9002,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that the answer may take.")] = 5.0,
+) -> None:
+    """Ask a server whether it answers (a configuration, then CLOSE); what the images' health check runs.
+
+    Exit code 0 when it does. It is no scan, and a server that is reconstructing answers as well.
+
+    Example: inr-recon ping --port 9002
+    """
+    from inr_gadgets.ping import ping as ask
+
+    seconds = ask(address, port, timeout)
+    print(f"{address} port {port} answers after {1000 * seconds:.0f} ms")

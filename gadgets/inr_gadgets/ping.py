@@ -1,0 +1,84 @@
+"""A question to a server whether it answers: for the health check of a container, so nothing heavy is imported."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+
+from inr_core.errors import InrError
+from inr_gadgets.lines import operator_line
+
+# Ids of the protocol; inr_gadgets.messages has all of them and imports half a second's worth of modules.
+_CONFIG_FILE, _CLOSE, _TEXT = 1, 4, 5
+_QUERY = struct.pack("<H1024sH", _CONFIG_FILE, b"inr_dynamic", _CLOSE)
+_LONGEST_TEXT = 1 << 16
+
+
+class NoAnswerError(InrError):
+    """A server did not answer, or not as an MRD server that is fit to work does."""
+
+
+def ping(address: str = "localhost", port: int = 9002, timeout_s: float = 5.0) -> float:
+    """Ask an MRD server a dependency query, CONFIG then CLOSE, which it answers by CLOSE and does not count as a scan.
+
+    Parameters
+    ----------
+    address, port
+        Of the server.
+    timeout_s
+        How long connection and answer may take together.
+
+    Returns
+    -------
+    float
+        Seconds from the connection's beginning to the answer.
+
+    Raises
+    ------
+    NoAnswerError
+        When nothing listens there, the answer does not come in time, or it is another one.
+    """
+    began = time.monotonic()
+    where = f"{address} port {port}"
+    try:
+        with socket.create_connection((address, port), timeout=timeout_s) as sock:
+            reply = _Reply(sock, began + timeout_s)
+            sock.sendall(_QUERY)
+            (message,) = struct.unpack("<H", reply.read(2))
+            if message == _TEXT:
+                (length,) = struct.unpack("<I", reply.read(4))
+                line = operator_line("", reply.read(min(length, _LONGEST_TEXT)).decode(errors="replace").rstrip("\0"))
+                raise NoAnswerError(f"the server at {where} says: {line}", "CLOSE", "its log has the details")
+    except TimeoutError:
+        raise NoAnswerError(
+            f"{where} has not answered within {timeout_s:g} s", "CLOSE", "look at the server's log"
+        ) from None
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise NoAnswerError(
+            f"{where} cannot be asked ({reason})", "an MRD server", "start one: inr-recon serve"
+        ) from None
+    if message != _CLOSE:
+        raise NoAnswerError(f"{where} answers with message {message}", f"CLOSE ({_CLOSE})", "is it an MRD server?")
+    return time.monotonic() - began
+
+
+class _Reply:
+    """What the server sends, read by a deadline that bytes which trickle in do not move."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock, self._deadline = sock, deadline
+
+    def read(self, nbytes: int) -> bytes:
+        received = b""
+        while len(received) < nbytes:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left)
+            piece = self._sock.recv(nbytes - len(received))
+            if not piece:
+                raise ConnectionResetError(None, "the connection was ended without an answer")
+            received += piece
+        return received
