@@ -15,13 +15,14 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from gadgetron.external import constants
 
 from inr_core.errors import InrError, ProtocolError
 from inr_gadgets.messages import Close, Message, MessageId, Text
+from inr_gadgets.peer_watch import PeerWatch
 from inr_gadgets.wire_format import LIMITS, MALFORMED, READERS, serialise
 
 _SEND_TIMEOUT_S = 120
@@ -37,10 +38,26 @@ class PeerGoneError(ProtocolError):
     """The other side takes nothing more: what is being made for it is not wanted."""
 
 
-class _Raw(io.RawIOBase):
-    """A socket's receiving side that an :meth:`Connection.interrupt` from another thread can wake."""
+class Endpoint(Protocol):
+    """What is needed of a socket; :class:`inr_gadgets.pipes.PipePair` has it for standard streams."""
 
-    def __init__(self, sock: socket.socket, interrupted: threading.Event) -> None:
+    def fileno(self) -> int:
+        """The descriptor that is read from."""
+
+    def recv_into(self, buffer: Any, /) -> int:
+        """Read what is there, at least a byte unless at the end."""
+
+    def sendall(self, raw: Any, /) -> None:
+        """Send all of it."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class _Raw(io.RawIOBase):
+    """An endpoint's receiving side that a :meth:`MessageStream.interrupt` from another thread can wake."""
+
+    def __init__(self, sock: Endpoint, interrupted: threading.Event) -> None:
         self._sock, self._interrupted = sock, interrupted
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
@@ -62,7 +79,7 @@ class GuardedSocket:
     Within a message every read is counted and bounded by the message's limit before memory is taken.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Endpoint) -> None:
         self.socket = sock
         self.interrupted = threading.Event()
         self.untouched = True  # not a single byte has come
@@ -159,20 +176,16 @@ class GuardedSocket:
         )
 
 
-class Connection:
+class MessageStream:
     """One side of an MRD stream: reads messages, and sends messages and items from any thread.
 
     Iterating yields every message up to CLOSE, with ``arrived`` (``time.monotonic()`` after the last byte) on the items
     that are data. Everything that ends the stream and is not CLOSE raises.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self.items_read = 0
-        self._socket = GuardedSocket(sock)
-        sock.setblocking(True)
-        # Not settimeout(): that would end the reading of a scan that pauses, too.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT_S, 0))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._socket = GuardedSocket(endpoint)
 
     @property
     def untouched(self) -> bool:
@@ -234,6 +247,26 @@ class Connection:
         """Make reading, in whatever thread, raise StreamInterruptedError from now on; sending goes on as before."""
         self._socket.interrupted.set()
 
+    def close(self) -> None:
+        """Close the endpoint as it is."""
+        self._socket.socket.close()
+
+
+class Connection(MessageStream):
+    """An MRD stream over a socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._sock = sock
+        sock.setblocking(True)
+        # Not settimeout(): that would end the reading of a scan that pauses, too.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT_S, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def watch(self, probe: Callable[[], None], gone: Callable[[], None]) -> PeerWatch:
+        """Return what notices, after CLOSE, that the other side has gone; see :class:`PeerWatch`."""
+        return PeerWatch(self._sock, probe, gone)
+
     def finish(self, hurry: threading.Event | None = None, *, silence_s: float = 5.0, total_s: float = 60.0) -> None:
         """Send CLOSE, read on without looking until the other side closes too, and close the socket.
 
@@ -246,16 +279,11 @@ class Connection:
         silence_s, total_s
             How long the other side may be silent, and how long the whole may take.
         """
-        sock = self._socket.socket
         with contextlib.suppress(PeerGoneError, OSError):  # nobody is left to tell
-            self._socket.write(Close().pack())
-            sock.shutdown(socket.SHUT_WR)
-            _drain(sock, hurry or threading.Event(), silence_s, total_s)
+            self.send(Close())
+            self._sock.shutdown(socket.SHUT_WR)
+            _drain(self._sock, hurry or threading.Event(), silence_s, total_s)
         self.close()
-
-    def close(self) -> None:
-        """Close the socket as it is."""
-        self._socket.socket.close()
 
 
 class _LibrarySocket:

@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -16,24 +17,17 @@ _DISCARD_BYTES = 1 << 16
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
-class PeerWatch:
-    """A light thread that looks at a socket from the client's CLOSE to the end of the block.
-
-    A reset says that the client is gone. An end of its side does not: the client may have no more to send, and still
-    read. Only something sent to it tells: a socket that nobody owns answers with a reset.
+class Watch(ABC):
+    """A light thread that looks at one side of a client from its CLOSE to the end of the block.
 
     Parameters
     ----------
-    sock
-        The client's. What it sends after CLOSE is read and forgotten.
-    probe
-        Sends something harmless; called once, a second after the client's side has ended.
     gone
         Called at most once, from the watching thread.
     """
 
-    def __init__(self, sock: socket.socket, probe: Callable[[], None], gone: Callable[[], None]) -> None:
-        self._sock, self._probe, self._gone = sock, probe, gone
+    def __init__(self, gone: Callable[[], None]) -> None:
+        self._gone = gone
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._begun = False
         self._waker, self._wake = socket.socketpair()
@@ -53,6 +47,31 @@ class PeerWatch:
         if self._begun:
             self._thread.join()
         self._waker.close()
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Look, until ``self._waker`` can be read."""
+
+
+class PeerWatch(Watch):
+    """Looks at a socket.
+
+    A reset says that the client is gone. An end of its side does not: the client may have no more to send, and still
+    read. Only something sent to it tells: a socket that nobody owns answers with a reset.
+
+    Parameters
+    ----------
+    sock
+        The client's. What it sends after CLOSE is read and forgotten.
+    probe
+        Sends something harmless; called once, a second after the client's side has ended.
+    gone
+        As of :class:`Watch`.
+    """
+
+    def __init__(self, sock: socket.socket, probe: Callable[[], None], gone: Callable[[], None]) -> None:
+        super().__init__(gone)
+        self._sock, self._probe = sock, probe
 
     def _run(self) -> None:
         poll = select.poll()
@@ -80,3 +99,27 @@ class PeerWatch:
         with contextlib.suppress(OSError):  # nothing to read; or a reset, which the poll reports next
             return not self._sock.recv(_DISCARD_BYTES, socket.MSG_DONTWAIT)
         return False
+
+
+class SinkWatch(Watch):
+    """Looks at the writing end of a pipe, which tells by itself that nobody reads it any more.
+
+    Parameters
+    ----------
+    sink
+        Its descriptor; that of a file never tells.
+    gone
+        As of :class:`Watch`.
+    """
+
+    def __init__(self, sink: int, gone: Callable[[], None]) -> None:
+        super().__init__(gone)
+        self._sink = sink
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._waker, select.POLLIN)
+        poll.register(self._sink, 0)
+        events = dict(poll.poll())
+        if self._waker.fileno() not in events:
+            self._gone()

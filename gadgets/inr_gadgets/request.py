@@ -28,6 +28,8 @@ class Request:
     ----------
     config
         The first message.
+    default
+        The configuration of a client that names none; None if it has to name one.
     header
         ismrmrd.xsd.ismrmrdHeader, and its text; None until it has come.
     parameters
@@ -35,6 +37,7 @@ class Request:
     """
 
     config: ConfigFile | ConfigText | None = None
+    default: ConfigFile | None = None
     header: Any = None
     header_xml: str = ""
     parameters: dict[str, object] = field(default_factory=dict)
@@ -56,9 +59,11 @@ class Request:
         elif isinstance(message, ConfigFile | ConfigText):
             if self.config is not None:
                 raise ProtocolError("a second configuration", "the header after the first")
+            if self.header is not None:
+                raise ProtocolError("a configuration after the header", "the configuration first")
             self.config = message
         elif isinstance(message, Header):
-            if self.config is None:
+            if self.config is None and self.default is None:
                 raise ProtocolError("the header before the configuration", "the configuration first")
             if self.header is not None:
                 raise ProtocolError("a second header", "one, before the data")
@@ -70,7 +75,7 @@ class Request:
     def check_complete(self, arrived: str) -> None:
         """Raise ProtocolError when the data begin too early."""
         if self.header is None:
-            missing = "configuration" if self.config is None else "header"
+            missing = "configuration" if self.config is None and self.default is None else "header"
             raise ProtocolError(f"{arrived} before the {missing}", "configuration, header, data, CLOSE")
 
     def chain_config(self, table: GadgetTable) -> ChainConfig:
@@ -85,9 +90,10 @@ class Request:
             for gadget in config.gadgets:
                 _refuse_paths(gadget.properties)
             return config
-        if self.config is None:
+        named = self.config or self.default
+        if named is None:
             raise ConfigError("no configuration", "its name or its text before the data")
-        return load_config(self.config.name, table)
+        return load_config(named.name, table)
 
     def settings(self) -> dict[str, object]:
         """Return the JSON's parameters without the names of configurations.

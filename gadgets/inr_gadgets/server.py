@@ -14,18 +14,18 @@ import ipaddress
 import logging
 import os
 import select
-import signal
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from inr_core.errors import ConfigError
 from inr_gadgets.lines import operator_line
+from inr_gadgets.signals import Signals
 
 if TYPE_CHECKING:
     from inr_gadgets.chain import GadgetTable
@@ -215,6 +215,7 @@ class Server:
     def _hold_session(self, client: _Client) -> None:
         try:
             # Only now: the import costs half a second, in which the next client is accepted already.
+            from inr_gadgets.connection import Connection
             from inr_gadgets.session import Session, SessionSettings
         except Exception as error:
             _refuse(client.sock, f"the server is not fit to work: {error}; its log has the details")
@@ -226,7 +227,7 @@ class Server:
         for option, value in _KEEPALIVE.items():
             if hasattr(socket, option):  # Linux has all of them
                 client.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        session = Session(client.sock, client.peer, settings)
+        session = Session(Connection(client.sock), client.peer, settings)
         with self._lock:
             client.session, ending = session, self._ending
         if ending is not None:
@@ -253,7 +254,7 @@ def serve(
     once
         Return after the first scan, too, whether it could be reconstructed or not: its client knows.
     """
-    with _Signals() as signals:
+    with Signals() as signals:
         server = Server(
             host, port, save=save, overrides=overrides, warm=warm, after_scan=signals.end_waiting if once else None
         )
@@ -266,51 +267,6 @@ def serve(
         else:
             logger.info("%s: no more clients; the scans that run send what they have", name)
             server.stop(f"the server was told to stop ({name})")
-
-
-class _Signals:
-    """Waits for SIGINT or SIGTERM, in the main thread; the second one raises KeyboardInterrupt.
-
-    A handler runs when the main thread comes to it: one that waits for a lock does not come to it when the signal was
-    taken by another thread, or in the moment before the wait. What the interpreter writes to a socket is not missed.
-    """
-
-    _NUMBERS = (signal.SIGINT, signal.SIGTERM)
-    _END = 0  # not the number of a signal
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def __enter__(self) -> Self:
-        self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
-        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._handlers = {number: signal.signal(number, self._note) for number in self._NUMBERS}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        signal.set_wakeup_fd(self._wakeup)
-        self._reader.close()
-        self._writer.close()
-
-    def wait(self) -> str | None:
-        """Return the name of the first signal, or None when :meth:`end_waiting` came first."""
-        while (number := self._reader.recv(1)[0]) not in (*self._NUMBERS, self._END):
-            pass
-        return None if number == self._END else signal.Signals(number).name
-
-    def end_waiting(self) -> None:
-        """Make :meth:`wait` return; called from any thread."""
-        self._writer.send(bytes([self._END]))
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._count += 1
-        if self._count > 1:
-            raise KeyboardInterrupt
 
 
 def _check(overrides: Mapping[str, object], table: GadgetTable | None) -> None:

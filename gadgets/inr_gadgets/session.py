@@ -5,23 +5,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ismrmrd
 
 from inr_core.errors import DataError, InrError, ProtocolError
-from inr_gadgets.chain import GADGETS, Chain, GadgetTable
-from inr_gadgets.connection import Connection, PeerGoneError, StreamInterruptedError
+from inr_gadgets.chain import GADGETS, Chain, ChainConfig, GadgetTable
+from inr_gadgets.connection import PeerGoneError, StreamInterruptedError
 from inr_gadgets.lines import Level, line_for_host, operator_line
 from inr_gadgets.messages import Close, ConfigFile, Message, Query, Response, Text
-from inr_gadgets.peer_watch import PeerWatch
+from inr_gadgets.peer_watch import Watch
 from inr_gadgets.request import Request, is_json
 
 logger = logging.getLogger(__name__)
@@ -43,12 +42,44 @@ class SessionSettings:
         The gadgets that a configuration may name.
     slots
         One is taken by every scan while it is reconstructed; without a free one it is refused.
+    default
+        The configuration of clients that name none; empty if they have to name one.
+    chain
+        The configuration, whatever the client asks for; None to do as it asks.
     """
 
     overrides: Mapping[str, object] = field(default_factory=dict)
     save: Path | None = None
     table: GadgetTable = field(default_factory=lambda: GADGETS)
     slots: threading.Semaphore = field(default_factory=threading.Semaphore)
+    default: str = ""
+    chain: ChainConfig | None = None
+
+
+class Conversation(Protocol):
+    """What a session needs of a client's connection, whatever lies below it and whatever dialect the client speaks."""
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing has come, and nobody has to be told of it."""
+
+    def read(self) -> Any:
+        """Return the next message or item of data."""
+
+    def send(self, item: Any) -> None:
+        """Send a message or an item of data."""
+
+    def send_text(self, text: str) -> None:
+        """Send a line for the operator."""
+
+    def interrupt(self) -> None:
+        """Make reading end with StreamInterruptedError."""
+
+    def finish(self, hurry: threading.Event | None = None) -> None:
+        """Say that nothing follows, and close."""
+
+    def watch(self, probe: Callable[[], None], gone: Callable[[], None]) -> Watch:
+        """Return what notices that the client has gone."""
 
 
 class BusyError(InrError):
@@ -56,18 +87,26 @@ class BusyError(InrError):
 
 
 class Session:
-    """Serves one client, in the thread that calls :meth:`run`."""
+    """Serves one client, in the thread that calls :meth:`run`.
 
-    def __init__(self, sock: socket.socket, peer: str, settings: SessionSettings) -> None:
-        self._sock, self._connection = sock, Connection(sock)
+    Attributes
+    ----------
+    done
+        Whether a scan came, was reconstructed to its end, and the client was there to take all of it.
+    """
+
+    def __init__(self, connection: Conversation, peer: str, settings: SessionSettings) -> None:
+        self._connection = connection
         self._peer, self._settings = peer, settings
         self._chain: Chain | None = None
         self._ending: str | None = None
         self._hurry = threading.Event()
+        self._gone = False
+        self.done = False
         self._acquisitions = self._images = 0
 
     def run(self) -> bool:
-        """Hold the conversation to its end; whatever happens, the client is told and the socket is closed.
+        """Hold the conversation to its end; whatever happens, the client is told and the connection is closed.
 
         Returns
         -------
@@ -76,6 +115,7 @@ class Session:
         began, scan = time.monotonic(), True
         try:
             scan = self._converse()
+            self.done = scan and not self._ending and not self._gone
         except StreamInterruptedError:
             self._say("ERROR", f"{self._ending or 'the scan was ended'}; no scan was running")
         except PeerGoneError as error:
@@ -112,14 +152,14 @@ class Session:
 
     def _converse(self) -> bool:
         """Return whether a scan came."""
-        request = Request()
+        request = Request(default=ConfigFile(self._settings.default) if self._settings.default else None)
         first = self._prepare(request)
         if isinstance(first, Close):
             if request.header is None:
                 return False  # a dependency query, or somebody who looks whether we are there: the answer is CLOSE
-            request.chain_config(self._settings.table)  # a wrong name is the better message
+            self._chain_config(request)  # a wrong name is the better message
             raise _no_acquisitions()
-        config = request.chain_config(self._settings.table)
+        config = self._chain_config(request)
         with _slot(self._settings.slots):
             self._chain = config.build(request.header, self._settings.overrides, request.settings())
             self._chain.announce = lambda line: self._say("", line)
@@ -140,9 +180,12 @@ class Session:
                 request.check_complete(f"data ({type(message).__name__})")
                 return message
 
+    def _chain_config(self, request: Request) -> ChainConfig:
+        return self._settings.chain or request.chain_config(self._settings.table)
+
     def _reconstruct(self, chain: Chain, first: Any, request: Request) -> None:
         with contextlib.ExitStack() as ending:
-            watch = ending.enter_context(PeerWatch(self._sock, self._probe, self._left))
+            watch = ending.enter_context(self._connection.watch(self._probe, self._left))
             scan = self._scan(first, request, watch.begin)
             images = ending.enter_context(contextlib.closing(chain.run(scan, self._connection.interrupt)))
             for item in images:
@@ -198,6 +241,7 @@ class Session:
 
     def _left(self) -> None:
         """Stop the work, as the client is gone; called by the watch."""
+        self._gone = True
         logger.warning("%s: left before the end of the reconstruction, which is stopped", self._peer)
         if self._chain is not None:
             self._chain.stop()
@@ -210,6 +254,7 @@ class Session:
             self._connection.send_text(line_for_host(line))
         except PeerGoneError:
             # Not an error of the gadget that has something to say; it is to end its work.
+            self._gone = True
             logger.info("%s does not listen any more", self._peer)
             if self._chain is not None:
                 self._chain.stop()

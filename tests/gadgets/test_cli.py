@@ -23,6 +23,7 @@ from inr_gadgets.image_file import ImageWriter
 COMMANDS = (
     "serve",
     "replay",
+    "stream",
     "reconstruct",
     "simulate",
     "check",

@@ -1,4 +1,4 @@
-"""The commands that reconstruct: serve, replay, reconstruct."""
+"""The commands that reconstruct: serve, replay, stream, reconstruct."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from inr_core.errors import ParameterError
 from inr_core.parameters import plain_name
-from inr_gadgets.commands.common import Progress, command, parse_settings, say
+from inr_gadgets.commands.common import FAILED, Progress, command, parse_settings, say
 
 Scan = Annotated[Path, typer.Argument(metavar="SCAN.h5", help="An ISMRMRD scan.", show_default=False)]
 Output = Annotated[
@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app)(serve)
     command(app)(replay)
+    command(app)(stream)
     command(app)(reconstruct)
 
 
@@ -93,6 +94,33 @@ def replay(
         timeout_s=timeout,
     )
     _replay(how, scan, output, group, report)
+
+
+def stream(
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="NAME|./FILE",
+            help="A configuration, whatever the stream asks for; by default the stream's, or inr_dynamic.",
+        ),
+    ] = None,
+    source: Annotated[Path | None, typer.Option("--input", "-i", metavar="FILE", help="Read this, not stdin.")] = None,
+    sink: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write this, not stdout.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Reconstruct an MRD stream from stdin to stdout, each image as it is made; what is to be said goes to stderr.
+
+    Example: inr-recon stream -c inr_live < scan.mrd > images.mrd
+    """
+    import logging
+
+    from inr_gadgets import stream as streaming
+
+    logging.basicConfig(level=logging.INFO, format="inr-recon: %(message)s")
+    if not streaming.stream(config, parse_settings(settings or []), source, sink):
+        raise typer.Exit(FAILED)
 
 
 def reconstruct(

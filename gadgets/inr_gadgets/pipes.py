@@ -1,0 +1,150 @@
+"""Standard streams as an MRD stream: acquisitions come from one descriptor, images go to another.
+
+As in a shell pipe, the sender waits while we are busy and we wait while the reader is. What goes out is what
+``gadgetron --from_stream`` writes: the header as it came, images, CLOSE; lines for the operator are logged instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from inr_core.errors import DataError, ProtocolError
+from inr_gadgets.connection import MessageStream, PeerGoneError
+from inr_gadgets.messages import Close, Header
+from inr_gadgets.peer_watch import SinkWatch, Watch
+
+logger = logging.getLogger(__name__)
+
+HOW = "inr-recon stream < scan.mrd > images.mrd, or with --input and --output"
+
+
+class PipePair:
+    """Two descriptors in place of a socket; owns both."""
+
+    def __init__(self, source: int, sink: int) -> None:
+        self.source, self.sink = source, sink
+        self._peeked = b""
+
+    def fileno(self) -> int:
+        """The descriptor that is read from."""
+        return self.source
+
+    def peek(self) -> bytes:
+        """Return the first byte, which is read once more later; empty at the end of the input."""
+        self._peeked = self._peeked or os.read(self.source, 1)
+        return self._peeked
+
+    def recv_into(self, buffer: Any) -> int:
+        """Read what is there."""
+        if self._peeked:
+            buffer[:1], self._peeked = self._peeked, b""
+            return 1
+        return os.readv(self.source, [buffer])
+
+    def sendall(self, raw: Any) -> None:
+        """Write all of it."""
+        left = memoryview(raw)
+        while left:
+            left = left[os.write(self.sink, left) :]
+
+    def close(self) -> None:
+        """Close both, once; whoever reads the sink comes to its end."""
+        descriptors, self.source, self.sink = (self.source, self.sink), -1, -1
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):  # a disk that is full says so here, too
+                    os.close(descriptor)
+
+
+class PipeStream(MessageStream):
+    """A client's conversation over standard streams; see :class:`inr_gadgets.session.Conversation`."""
+
+    untouched = False  # who opens a pipe and sends nothing is to hear of it
+
+    def __init__(self, pair: PipePair) -> None:
+        super().__init__(pair)
+        self._pair = pair
+
+    def read(self) -> Any:
+        """Return the next message; the header is sent on as it comes."""
+        message = super().read()
+        if isinstance(message, Header):
+            self.send(message)
+        return message
+
+    def send_text(self, text: str) -> None:
+        """Nothing: the sink holds data alone, and what is said is in the log."""
+
+    def watch(self, probe: Callable[[], None], gone: Callable[[], None]) -> Watch:
+        """Return what notices that nobody reads the sink any more."""
+        return SinkWatch(self._pair.sink, gone)
+
+    def finish(self, hurry: threading.Event | None = None) -> None:
+        """Send CLOSE and close both ends."""
+        with contextlib.suppress(PeerGoneError):  # nobody is left to tell
+            self.send(Close())
+        self.close()
+
+
+def open_source(path: Path | None) -> int:
+    """Open what is read: a file, or the standard input.
+
+    Raises
+    ------
+    DataError
+        If it is a terminal or cannot be opened.
+    """
+    if path is None:
+        if os.isatty(0):
+            raise DataError("the terminal as input", "an MRD stream from a pipe or a file", HOW)
+        return os.dup(0)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})", "a file with an MRD stream", HOW) from None
+    return descriptor
+
+
+def open_sink(path: Path | None) -> int:
+    """Open what is written: a new file that only its owner may read, a named pipe, or the standard output.
+
+    From now on, what anybody prints goes to the standard error: a line among the data would end the stream.
+
+    Raises
+    ------
+    DataError
+        If it is a terminal, exists already as a file, or cannot be opened.
+    """
+    if path is None:
+        if os.isatty(1):
+            raise DataError("the terminal as output", "a pipe or a file for the images", HOW)
+        sink = os.dup(1)
+        os.dup2(2, 1)
+        return sink
+    try:
+        if path.exists() and not path.is_file():
+            return os.open(path, os.O_WRONLY)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise DataError(f"{path} exists already", "a new file", "choose another name or remove it") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror})", "a file for the images", HOW) from None
+
+
+def refuse_hdf5(first: bytes) -> None:
+    """Raise ProtocolError when the input begins as HDF5 files do."""
+    if first == b"\x89":
+        raise ProtocolError(
+            "an HDF5 file as input", "an MRD stream", "ismrmrd_hdf5_to_stream makes one of it; or use inr-recon replay"
+        )

@@ -1,0 +1,322 @@
+"""``inr-recon stream``: what goes through a pipe, what does not, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pty
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import ismrmrd
+import ismrmrd.serialization
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import wire
+from inr_core.errors import DataError, InrError, ParameterError, ProtocolError
+from inr_gadgets import stream as streaming
+from inr_gadgets.connection import MessageStream
+from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Text
+from inr_gadgets.pipes import PipePair, PipeStream, open_sink, open_source, refuse_hdf5
+from inr_gadgets.session import Session, SessionSettings
+from inr_gadgets.wire_format import serialise
+
+GOOD = wire.messages(6)
+CONFIG, HEADER, CLOSE = GOOD[0], GOOD[1], GOOD[-1]
+DATA = GOOD[2:-1]
+
+
+class Pipes:
+    """A session between two pipes, in a thread, with our end of each."""
+
+    def __init__(self, **settings: object) -> None:
+        source, self.feed = os.pipe()
+        self.result, sink = os.pipe()
+        session = Session(PipeStream(PipePair(source, sink)), "stdin", SessionSettings(table=wire.TABLE, **settings))
+        self.session = session
+        self.thread = threading.Thread(target=session.run)
+        self.thread.start()
+        self.reader = MessageStream(PipePair(self.result, self.feed))
+
+    def write(self, raw: bytes) -> None:
+        while raw:
+            raw = raw[os.write(self.feed, raw) :]
+
+    def end(self) -> bool:
+        self.thread.join(20)
+        return self.session.done
+
+    def leave(self, *names: str) -> None:
+        """Close our ends, once."""
+        for name in names or ("feed", "result"):
+            if (descriptor := getattr(self, name)) >= 0:
+                os.close(descriptor)
+                setattr(self, name, -1)
+
+    def close(self) -> None:
+        self.leave()
+        self.thread.join(20)
+
+
+@pytest.fixture
+def pipes() -> Iterator[Callable[..., Pipes]]:
+    made: list[Pipes] = []
+
+    def make(**settings: object) -> Pipes:
+        made.append(Pipes(**settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_images_flow_while_the_scan_runs(pipes: Callable[..., Pipes]) -> None:
+    open_pipes = pipes()
+    open_pipes.write(b"".join(GOOD[:5]))
+    assert open_pipes.reader.read() == Header(wire.HEADER_XML)
+    assert open_pipes.reader.read().image_index == 1  # and no TEXT, though the gadget has said something
+    open_pipes.write(b"".join(GOOD[5:]))
+    assert [type(open_pipes.reader.read()) for _ in range(3)] == [ismrmrd.Image, ismrmrd.Image, Close]
+    assert open_pipes.end()
+    with pytest.raises(ProtocolError, match="the connection ended after 3 items"):  # the sink is closed
+        open_pipes.reader.read()
+
+
+def test_what_goes_out_is_read_by_ismrmrds_own_deserializer(tmp_path: Path) -> None:
+    sink = run(tmp_path, b"".join(GOOD))
+    with ismrmrd.serialization.ProtocolDeserializer(io.BytesIO(sink)) as reader:
+        header, *images = reader.deserialize()
+    assert header.encoding[0].reconSpace.matrixSize.x == 16
+    assert [image.image_index for image in images] == [1, 2, 3]
+    assert sink.startswith(HEADER)  # as it came, byte for byte
+    assert sink.endswith(CLOSE)
+
+
+def test_the_streams_of_ismrmrds_own_serializer_are_read(tmp_path: Path) -> None:
+    source = io.BytesIO()
+    with ismrmrd.serialization.ProtocolSerializer(source) as writer:
+        writer.serialize(ismrmrd.serialization.ConfigText(wire.CONFIG_XML))
+        writer.serialize(ismrmrd.xsd.CreateFromDocument(wire.HEADER_XML.encode()))
+        for counter in range(4):
+            writer.serialize(wire.acquisition(counter))
+            writer.serialize(wire.waveform())
+    assert indices(run(tmp_path, source.getvalue())) == [1, 2]
+
+
+def run(folder: Path, raw: bytes, **options: object) -> bytes:
+    """A stream from a file into a file, which must succeed."""
+    (folder / "in.mrd").write_bytes(raw)
+    out = folder / f"out{len(list(folder.iterdir()))}.mrd"
+    assert streaming.stream(source=folder / "in.mrd", sink=out, table=wire.TABLE, **options)
+    return out.read_bytes()
+
+
+def indices(raw: bytes) -> list[int]:
+    """The image_index of the images of a stream that holds nothing but a header, images and CLOSE."""
+    with ismrmrd.serialization.ProtocolDeserializer(io.BytesIO(raw)) as reader:
+        header, *images = reader.deserialize()
+    assert isinstance(header, ismrmrd.xsd.ismrmrdHeader)
+    return [image.image_index for image in images]
+
+
+def test_the_configuration_comes_from_the_command_line_first(tmp_path: Path) -> None:
+    two, three = tmp_path / "two.xml", tmp_path / "three.xml"
+    two.write_text(wire.config_xml("buffer", "recon", buffer_spokes="2"))
+    three.write_text(wire.config_xml("buffer", "recon", buffer_spokes="3"))
+    own = ConfigText(two.read_text()).pack()
+    scan = b"".join(GOOD[1:])
+    assert indices(run(tmp_path, own + scan)) == [1, 2, 3]
+    assert indices(run(tmp_path, own + scan, config=str(three))) == [1, 2]
+    assert indices(run(tmp_path, scan, config=str(three))) == [1, 2]
+    assert indices(run(tmp_path, own + scan, settings={"buffer.spokes": "6"})) == [1]
+
+
+def test_a_stream_without_a_configuration_is_reconstructed_by_the_default_one(pipes: Callable[..., Pipes]) -> None:
+    """As ismrmrd_hdf5_to_stream writes it: the header comes first."""
+    open_pipes = pipes(default="there_is_no_such")
+    open_pipes.write(b"".join(GOOD[1:]))
+    assert [type(item) for item in open_pipes.reader] == [Header]
+    assert not open_pipes.end()
+    assert streaming._DEFAULT == "inr_dynamic"
+
+
+def test_a_configuration_after_the_header_is_refused(
+    pipes: Callable[..., Pipes], caplog: pytest.LogCaptureFixture
+) -> None:
+    open_pipes = pipes(default="inr_dynamic")
+    open_pipes.write(HEADER + CONFIG)
+    assert not open_pipes.end()
+    assert "ERROR: a configuration after the header; expected the configuration first" in caplog.text
+
+
+def test_an_error_is_logged_and_the_images_before_it_are_kept(
+    pipes: Callable[..., Pipes], caplog: pytest.LogCaptureFixture
+) -> None:
+    open_pipes = pipes(overrides={"recon.fail_at": "3"})
+    open_pipes.write(b"".join(GOOD))
+    assert [type(item) for item in open_pipes.reader] == [Header, ismrmrd.Image, ismrmrd.Image]
+    assert not open_pipes.end()
+    assert "stdin: ERROR: image 3 is bad; expected a good one; try again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "the connection ended after 0 items; expected CLOSE"),
+        (b"".join(GOOD[:-1]), "the connection ended after 7 items; expected CLOSE"),
+        (b"".join(GOOD[:4])[:-5], "ACQUISITION message (id 1008) cut short"),
+        (HEADER[:3], "HEADER message (id 3) cut short"),
+        (struct.pack("<H", 4711), "a message with the unknown id 4711"),
+        (Text("hello").pack() + DATA[0], "data (Acquisition) before the configuration"),
+    ],
+)
+def test_a_stream_that_is_no_whole_one(
+    pipes: Callable[..., Pipes], caplog: pytest.LogCaptureFixture, raw: bytes, message: str
+) -> None:
+    open_pipes = pipes()
+    open_pipes.write(raw)
+    open_pipes.leave("feed")
+    assert not open_pipes.end()
+    assert "stdin: ERROR: " in caplog.text
+    assert message in caplog.text
+
+
+def test_a_reader_that_leaves_ends_the_work(pipes: Callable[..., Pipes], caplog: pytest.LogCaptureFixture) -> None:
+    """It leaves while nothing is being written, so that only the pipe itself can tell."""
+    caplog.set_level(logging.INFO)
+    open_pipes = pipes(overrides={"recon.linger": "true"})
+    open_pipes.write(b"".join(GOOD))
+    for _ in range(5):
+        last = open_pipes.reader.read()
+    assert last.image_index == 99
+    open_pipes.leave("result")
+    assert not open_pipes.end()
+    assert "left before the end of the reconstruction, which is stopped" in caplog.text
+
+
+def test_an_end_from_outside_keeps_what_was_made(pipes: Callable[..., Pipes], caplog: pytest.LogCaptureFixture) -> None:
+    open_pipes = pipes()
+    open_pipes.write(b"".join(GOOD[:5]))
+    assert isinstance(open_pipes.reader.read(), Header)
+    assert open_pipes.reader.read().image_index == 1
+    open_pipes.session.end("told to stop (SIGTERM)")
+    assert list(open_pipes.reader) == []
+    assert not open_pipes.end()
+    assert "ERROR: told to stop (SIGTERM); sent are the 1 images made so far" in caplog.text
+
+
+def test_hdf5_as_input_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scan.h5").write_bytes(b"\x89HDF\r\n")
+    with pytest.raises(ProtocolError, match="an HDF5 file as input; expected an MRD stream; ismrmrd_hdf5_to_stream"):
+        streaming.stream(source=tmp_path / "scan.h5", sink=tmp_path / "out")
+    refuse_hdf5(b"")
+    refuse_hdf5(b"\3")
+
+
+def test_a_stream_that_is_nothing_but_closed(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(CLOSE)
+    with pytest.raises(DataError, match="a stream without a scan; expected a header and acquisitions before CLOSE"):
+        streaming.stream(source=tmp_path / "in", sink=tmp_path / "out", table=wire.TABLE)
+
+
+def test_bad_settings_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"recon\.virtual_coils = 'many'; expected a whole number"):
+        streaming.stream(settings={"recon.virtual_coils": "many"}, source=tmp_path / "none", table=wire.TABLE)
+    with pytest.raises(InrError, match="there_is_no_such"):
+        streaming.stream("there_is_no_such", source=tmp_path / "none")
+
+
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none cannot be read \(No such file or directory\); expected a file with an"):
+        open_source(tmp_path / "none")
+    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
+        open_source(tmp_path)
+    (tmp_path / "there").touch()
+    with pytest.raises(DataError, match="there exists already; expected a new file; choose another name"):
+        open_sink(tmp_path / "there")
+    with pytest.raises(DataError, match=r"images cannot be written \(No such file or directory\)"):
+        open_sink(tmp_path / "nowhere" / "images")
+
+
+def test_images_of_patients_are_private(tmp_path: Path) -> None:
+    os.close(open_sink(tmp_path / "images"))
+    assert (tmp_path / "images").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_named_pipe_may_be_there_already(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    sink = open_sink(tmp_path / "fifo")
+    os.write(sink, b"x")
+    assert os.read(reader, 2) == b"x"
+    os.close(sink)
+    os.close(reader)
+
+
+def test_terminals_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    isatty = os.isatty
+    monkeypatch.setattr(os, "isatty", lambda _: isatty(theirs))
+    with pytest.raises(DataError, match="the terminal as input; expected an MRD stream from a pipe or a file"):
+        open_source(None)
+    with pytest.raises(DataError, match="the terminal as output; expected a pipe or a file for the images"):
+        open_sink(None)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_exit_codes_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from inr_gadgets.commands import run as commands
+
+    app = typer.Typer()
+    commands.register(app)
+    calls: list[tuple[object, ...]] = []
+
+    def stream(*arguments: object) -> bool:
+        calls.append(arguments)
+        return len(calls) == 1
+
+    monkeypatch.setattr(streaming, "stream", stream)
+    arguments = ["stream", "-c", "nufft", "-i", "a", "-o", "b", "--set", "recon.device=cpu"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert CliRunner().invoke(app, ["stream"]).exit_code == 1
+    assert calls == [("nufft", {"recon.device": "cpu"}, Path("a"), Path("b")), (None, {}, None, None)]
+
+
+def test_a_signal_ends_the_scan(pipes: Callable[..., Pipes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main thread waits for the session, and for SIGINT."""
+
+    class Endless:
+        def __init__(self) -> None:
+            self.ended = threading.Event()
+
+        def run(self) -> bool:
+            os.kill(os.getpid(), 2)
+            return self.ended.wait(20)
+
+        def end(self, reason: str) -> None:
+            assert reason == "told to stop (SIGINT)"
+            self.ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        streaming._hold(Endless())  # type: ignore[arg-type]
+
+
+def test_readouts_carry_the_time_of_their_arrival(pipes: Callable[..., Pipes]) -> None:
+    open_pipes = pipes()
+    open_pipes.write(CONFIG + HEADER + serialise(wire.acquisition(0)) + serialise(wire.acquisition(1)) + CLOSE)
+    _, image = open_pipes.reader
+    assert 0 <= float(image.meta["seconds_since_arrival"]) < 5
+
+
+def test_a_named_configuration_of_the_stream(pipes: Callable[..., Pipes], caplog: pytest.LogCaptureFixture) -> None:
+    open_pipes = pipes()
+    open_pipes.write(ConfigFile("there_is_no_such").pack() + HEADER + b"".join(DATA) + CLOSE)
+    assert not open_pipes.end()
+    assert "ERROR: configuration 'there_is_no_such'" in caplog.text
