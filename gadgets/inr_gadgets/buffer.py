@@ -19,6 +19,7 @@ from inr_gadgets.conventions.readouts import REVERSE, Group, kind
 from inr_gadgets.conventions.sampling import Sampling, embedded_spoke, find_sampling, straight_spoke
 from inr_gadgets.conventions.stack import Stack, find_stack
 from inr_gadgets.conventions.understanding import Opening, Understanding, is_finite, too_short
+from inr_gadgets.coordinates import slice_direction
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.header import Encoding, encoding
@@ -228,6 +229,7 @@ class BufferGadget(Gadget):
                 fov_mm=(x_mm, y_mm, stack.slice_mm if stack else z_mm),
                 index=index,
                 group=self._numbers[group] + number,
+                stride=self._framers[group].framing.stride,
                 partitions=stack.n_partitions if stack else 1,
                 arrived=getattr(rows[-1][-1].acquisition, "arrived", None),
                 delays=delays,
@@ -311,7 +313,8 @@ def _spoke_traj(acquisition: Any, position: int, kept: slice, space: _Space) -> 
 def _move_to_slice(headers: list[Any], stack: Stack, number: int) -> None:
     """Make the headers of a slab's readouts those of one of its slices."""
     for header in headers:
-        along = np.array(header.slice_dir, np.float64)
+        along = slice_direction(header)
+        header.slice_dir[:] = tuple(along)
         header.position[:] = tuple(np.array(header.position) + stack.heights_mm[number] * along)
         header.idx.slice = header.idx.slice * stack.slices + number
         header.idx.kspace_encode_step_2 = 0

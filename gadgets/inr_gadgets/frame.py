@@ -4,15 +4,76 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData, SamplingDescription
 
+from inr_gadgets.clock import TICK_MS, elapsed
+from inr_gadgets.physiology import Physiology
+
 # Positions in the first readout header's user_int that carry what ReconData has no place for.
-FRAME_INDEX_SLOT, GROUP_INDEX_SLOT = 7, 6
+FRAME_INDEX_SLOT, GROUP_INDEX_SLOT, _STRIDE_SLOT = 7, 6, 5
 # The same in its user_float: Sx, Sy and Sxy of the gradient delays.
 _DELAY_SLOTS = slice(5, 8)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When a frame was acquired, by the time stamps of its readouts.
+
+    Attributes
+    ----------
+    first, last
+        Stamps of its first and its last readout, ticks.
+    readouts
+        How many have stamps: one of each angle in a stack of stars.
+    stride
+        Of these, new ones from frame to frame: fewer in a sliding window.
+    triggered
+        Whether a readout has a physiological stamp: there is none in all of them without a trigger.
+    """
+
+    first: int
+    last: int
+    readouts: int
+    stride: int
+    triggered: bool
+
+    @classmethod
+    def of(cls, headers: Sequence[Any]) -> Timing:
+        """Of a frame's readouts."""
+        stride = int(headers[0].user_int[_STRIDE_SLOT])
+        return cls(
+            int(headers[0].acquisition_time_stamp),
+            int(headers[-1].acquisition_time_stamp),
+            len(headers),
+            # A scanner's own number, in a frame that another program made, need not be a stride.
+            stride if 0 < stride <= len(headers) else len(headers),
+            any(any(header.physiology_time_stamp) for header in headers),
+        )
+
+    def duration_ms(self, angle_ms: float = 0.0) -> float:
+        """How long the frame's readouts took, with the last one's repetition time; 0 if unknown.
+
+        Parameters
+        ----------
+        angle_ms
+            From angle to angle by the sequence's repetition time, 0 if unknown. It is finer than the stamps' ticks, but
+            another sequence's slices may lie between the readouts: it counts where the two agree to two ticks, and
+            where the stamps do not grow.
+        """
+        nominal = angle_ms * self.readouts
+        ticks = elapsed(self.first, self.last)
+        if ticks <= 0 or self.readouts < 2:
+            return nominal
+        stamped = ticks * TICK_MS * self.readouts / (self.readouts - 1)
+        return nominal if nominal and abs(stamped - nominal) <= 2 * TICK_MS else stamped
+
+    def step_ms(self, angle_ms: float = 0.0) -> float:
+        """From frame to frame; 0 if unknown."""
+        return self.duration_ms(angle_ms) * self.stride / self.readouts
 
 
 class Frame(ReconData):  # type: ignore[misc]
@@ -32,7 +93,16 @@ class Frame(ReconData):  # type: ignore[misc]
         frame that comes from another process arrives when it is read here.
     delays : (float, float, float)
         Gradient delays (Sx, Sy, Sxy), samples, by which its trajectory has been corrected; zeros for none.
+    timing : Timing
+        When its readouts were acquired.
+    repetition_ms : float
+        The sequence's repetition time, 0 if unknown; set by whoever knows the scan's header.
+    physiology : Physiology or None
+        The waveforms of the scan; set by whoever reads them.
     """
+
+    repetition_ms: float = 0.0
+    physiology: Physiology | None = None
 
     def __init__(
         self,
@@ -43,6 +113,7 @@ class Frame(ReconData):  # type: ignore[misc]
         super().__init__(list(bits))
         self.delays = delays
         self.arrived = time.monotonic() if arrived is None else arrived
+        self.timing = Timing.of(self.headers)
 
     @classmethod
     def from_readouts(
@@ -55,6 +126,7 @@ class Frame(ReconData):  # type: ignore[misc]
         fov_mm: tuple[float, float, float],
         index: int,
         group: int = 0,
+        stride: int = 0,
         partitions: int = 1,
         arrived: float | None = None,
         delays: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -73,6 +145,8 @@ class Frame(ReconData):  # type: ignore[misc]
         group
             Number of the (encoding space, slice, set, contrast, ..) the frame belongs to, from 0 in order of
             appearance.
+        stride
+            New readouts from frame to frame; 0 for all.
         partitions
             Of the stack of stars that it is a slice of: so many readouts were played for each of its own.
         arrived
@@ -92,6 +166,7 @@ class Frame(ReconData):  # type: ignore[misc]
         # The first header alone: an image takes the middle one's, and so the scanner's own numbers (but of one spoke).
         first = stamped[0, 0, 0, 0, 0]
         first.user_int[FRAME_INDEX_SLOT], first.user_int[GROUP_INDEX_SLOT] = index, group
+        first.user_int[_STRIDE_SLOT] = stride or n_spokes
         first.user_float[_DELAY_SLOTS] = delays
         sampling = SamplingDescription()
         sampling.recon_matrix[:] = (*matrix, 1)
@@ -110,7 +185,7 @@ class Frame(ReconData):  # type: ignore[misc]
         return cls(recon_data.bits, getattr(recon_data, "arrived", None), (sx, sy, sxy))
 
     def without_data(self) -> Frame:
-        """What an image's geometry needs of the frame: its middle readout's header and the matrix.
+        """What an image's geometry and time need of the frame: its middle readout's header, the matrix, its timing.
 
         No samples, and no longer its number and group, which are in the first header.
         """
@@ -118,7 +193,9 @@ class Frame(ReconData):  # type: ignore[misc]
         middle = np.empty((1, 1, 1, 1, 1), dtype=object)
         middle[0, 0, 0, 0, 0] = self.headers[len(self.headers) // 2]
         no_data, no_traj = np.empty((0, 1, 1, 0, 1, 1, 1), np.complex64), np.empty((2, 0, 1, 1, 1, 1, 1), np.float32)
-        return Frame([ReconBit(ReconBuffer(no_data, no_traj, None, middle, bit.sampling))], self.arrived, self.delays)
+        light = Frame([ReconBit(ReconBuffer(no_data, no_traj, None, middle, bit.sampling))], self.arrived, self.delays)
+        light.timing, light.repetition_ms, light.physiology = self.timing, self.repetition_ms, self.physiology
+        return light
 
     @property
     def kspace(self) -> np.ndarray:
@@ -148,6 +225,16 @@ class Frame(ReconData):  # type: ignore[misc]
         """(x, y, z) of the reconstructed image, mm."""
         x, y, z = self.bits[0].data.sampling.recon_FOV
         return float(x), float(y), float(z)
+
+    @property
+    def duration_ms(self) -> float:
+        """How long its readouts took; 0 if unknown."""
+        return self.timing.duration_ms(self.repetition_ms * self.partitions)
+
+    @property
+    def step_ms(self) -> float:
+        """From frame to frame: less than it lasts in a sliding window; 0 if unknown."""
+        return self.timing.step_ms(self.repetition_ms * self.partitions)
 
     @property
     def spokes(self) -> int:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import ismrmrd
 
+from inr_gadgets.clock import TICK_MS, elapsed
 from inr_gadgets.frame import Frame
 from inr_gadgets.geometry import MOTION_SERIES, image_for, time_stamp
 
 if TYPE_CHECKING:
     from inr_core.methods.live import RefinedSeries
-
-_TICK_MS = 2.5  # what time stamps count
 
 
 def motion_images(
@@ -65,6 +64,7 @@ def frame_ms(frames: Sequence[Frame], repetition_ms: float) -> float:
     a single frame, by the repetition time. Over all frames, as a tick is coarse beside a frame.
     """
     stamps = [time_stamp(frame) for frame in frames]
-    if len(stamps) > 1 and all(a < b for a, b in itertools.pairwise(stamps)):
-        return (stamps[-1] - stamps[0]) * _TICK_MS / (len(stamps) - 1)
+    steps = [elapsed(a, b) for a, b in itertools.pairwise(stamps)]
+    if steps and min(steps) > 0:
+        return sum(steps) * TICK_MS / len(steps)
     return repetition_ms * frames[0].spokes * frames[0].partitions

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from inr_core.errors import DataError, ParameterError
+from inr_gadgets.clock import TICK_MS
 from inr_gadgets.header import repetition_time_ms
 from inr_gadgets.lines import operator_line
 
 PACES = ("max", "scan")
 LATE_S = 0.5  # less than that is made up for, and the scan's pace was kept
-TICK_MS = 2.5  # ISMRMRD's acquisition time stamps, as every scanner in use writes them
 
 
 class Pace:

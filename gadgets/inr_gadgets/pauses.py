@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from inr_gadgets.clock import TICK_MS
 from inr_gadgets.frame import Frame
 
-_TICK_S = 2.5e-3  # what time stamps count
 _FRAMES = 10.0  # frame intervals, or
 _SECONDS, _FRAMES_THEN = 2.0, 3.0  # so long, if it is also so many intervals
 _MEMORY = 0.7  # weight of the past in the running interval
@@ -34,7 +34,7 @@ class PauseWatch:
 
     def before(self, frame: Frame) -> float:
         """Seconds of the pause that the frame ended, 0 without one; for every frame, of whatever slice, in order."""
-        by_stamp = self._stamps.gap([header.acquisition_time_stamp * _TICK_S for header in frame.headers])
+        by_stamp = self._stamps.gap([header.acquisition_time_stamp * TICK_MS / 1e3 for header in frame.headers])
         by_arrival = self._arrivals.gap([frame.arrived])
         self._stamped = self._stamped or self._stamps.advanced
         if self._stamped:

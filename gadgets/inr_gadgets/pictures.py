@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
+from inr_gadgets.clock import TICK_MS, elapsed
 from inr_gadgets.image_file import list_series, read_series
 from inr_gadgets.panels import GAP_PIXELS, Panel, beside, missing_pictures, padded, panel_label, pillow
 
 SERIES_NAMES = {1: "live", 2: "refined"}
 _MOTION_NAME = "motion"
 
-_TICK_MS = 2.5
 # Browsers show a shorter GIF frame for 100 ms instead; its times are in hundredths of a second.
 _GIF_SHORTEST_MS, _GIF_UNIT_MS = 20.0, 10.0
 
@@ -281,7 +281,7 @@ def _frame_ms(stamps: Mapping[float, int], path: str) -> float:
     Over the whole series, as one tick is coarse beside one frame.
     """
     first, last = min(stamps), max(stamps)
-    ticks = stamps[last] - stamps[first]
+    ticks = elapsed(stamps[first], stamps[last])
     if last == first:
         return 100.0  # a single frame stands still at any rate
     if ticks <= 0:
@@ -290,7 +290,7 @@ def _frame_ms(stamps: Mapping[float, int], path: str) -> float:
             "2.5 ms ticks that give the frame rate",
             "say how many ms a frame lasts",
         )
-    return ticks * _TICK_MS / (last - first)
+    return ticks * TICK_MS / (last - first)
 
 
 def _step(frames: Sequence[float]) -> float:

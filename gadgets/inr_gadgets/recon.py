@@ -26,9 +26,10 @@ from inr_gadgets.delayed import DelayedImages
 from inr_gadgets.device_guard import DeviceGuard
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
-from inr_gadgets.geometry import LIVE_SERIES, image_for
+from inr_gadgets.geometry import LIVE_SERIES, ImageNumbers, image_for
 from inr_gadgets.header import repetition_time_ms
 from inr_gadgets.lines import operator_line
+from inr_gadgets.physiology import Physiology
 from inr_gadgets.recon_parameters import ReconParameters, check_parameters, known_parameters, read_parameters
 from inr_gadgets.refinement import Refinement
 from inr_gadgets.scan_state import ScanState, coil_labels
@@ -76,7 +77,9 @@ class ReconGadget(Gadget):
             warm=self._warm_state(),
             coils=coil_labels(self.header),
         )
-        schedule = Schedule((repetition_time_ms(self.header) or 0.0) / 1e3, self.parameters.latency_ms / 1e3)
+        repetition_ms = repetition_time_ms(self.header) or 0.0
+        schedule = Schedule(repetition_ms / 1e3, self.parameters.latency_ms / 1e3)
+        physiology, numbers = Physiology.of(self.header), ImageNumbers()
         # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
         pending: Callable[[], bool] = getattr(items, "pending", lambda: True)
         delayed = DelayedImages(described, self._guard, self.announce)
@@ -87,28 +90,31 @@ class ReconGadget(Gadget):
             return not (self.stop.is_set() or pending()) and schedule.time_for(seconds, time.monotonic())
 
         for item in items:
+            if isinstance(item, ismrmrd.Waveform):
+                physiology.add(item)
             if not isinstance(item, ReconData):
                 yield item
                 continue
             frame = Frame.from_recon_data(item)
+            frame.repetition_ms, frame.physiology = repetition_ms, physiology
             schedule.arrived(frame.arrived, after_pause=slices.paused_before(frame))
             due = math.inf if self.parameters.deterministic else schedule.due(frame)
             state, image = self._live(slices, frame, due, described)
             if self.parameters.offline:
                 state.held.append(image)
             else:
-                yield image
+                yield from numbers.give([image])
             self._guard.settle(state.method)  # the image has been sent
-            yield from delayed.after_frame(state, time_for)
+            yield from numbers.give(delayed.after_frame(state, time_for))
             if self.parameters.deterministic:
                 for _ in range(state.method.deterministic_steps):
                     self._guard.run(state.method, state.method.tune)
             else:
                 self._use_idle_time([other.method for other in slices.current.values()], schedule, pending)
-        yield from delayed.after_scan(lambda _: not self.stop.is_set())
+        yield from numbers.give(delayed.after_scan(lambda _: not self.stop.is_set()))
         if self.parameters.save_state:
             self._save(slices.learnt())
-        yield from slices.unrefined
+        yield from numbers.give(slices.unrefined)
         if self.parameters.refine and method.refines:
             after = Refinement(
                 self.parameters,
@@ -118,11 +124,11 @@ class ReconGadget(Gadget):
                 described,
                 slices.all(),
                 ended=time.monotonic(),
-                repetition_ms=1e3 * schedule.repetition_s,
+                repetition_ms=repetition_ms,
             )
-            yield from self._after_scan(after)
+            yield from numbers.give(self._after_scan(after))
         elif self.parameters.offline:
-            yield from (image for states in slices.all() for state in states for image in state.held)
+            yield from numbers.give(image for states in slices.all() for state in states for image in state.held)
 
     def _warm_state(self) -> ScanState | None:
         """What to begin with, before any work is done for a scan that cannot be begun as it was asked for."""

@@ -15,7 +15,7 @@ from inr_core.devices import device_name, peak_memory_mib
 from inr_core.solvers.control import Control
 from inr_gadgets.device_guard import DeviceGuard
 from inr_gadgets.frame import Frame
-from inr_gadgets.geometry import REFINED_SERIES, image_for, time_stamp
+from inr_gadgets.geometry import REFINED_SERIES, Between, image_for
 from inr_gadgets.lines import operator_line
 from inr_gadgets.motion import motion_images
 from inr_gadgets.recon_parameters import ReconParameters
@@ -144,8 +144,7 @@ def _images(
 
     The method's frame 0 is frame ``first`` of the slice.
 
-    An image between two frames has the geometry of the earlier one, and its time stamp is interpolated. Clocks that
-    begin anew at each heart beat are not: theirs is the earlier frame's.
+    An image between two frames has the geometry of the earlier one, and its time stamps are interpolated.
     """
     scale = series.query.frame_scale
     for i, image in enumerate(series.images.numpy()):
@@ -155,11 +154,9 @@ def _images(
         matrix = series.query.shape(frame.matrix)
         number += first * scale
         time_of_frame = {"inr_frame": f"{number / scale:.6f}".rstrip("0") if part else first + index}
-        made = image_for(frame, image, REFINED_SERIES, number, {**meta, **time_of_frame}, matrix=matrix)
-        if part:
-            before, after = (time_stamp(geometry[at]) for at in (index, index + 1))
-            made.acquisition_time_stamp = round(before + (after - before) * part / scale)
-        yield made
+        between = Between(part, scale, geometry[index + 1] if part else None)
+        described = {**meta, **time_of_frame}
+        yield image_for(frame, image, REFINED_SERIES, number, described, matrix=matrix, between=between)
 
 
 class _Progress:

@@ -17,6 +17,7 @@ from inr_core.errors import DataError, ParameterError
 from inr_core.gradient_delays import GradientDelays, corrected
 from inr_core.parameters import parameter, parse, plain_name
 from inr_core.trajectory import golden_angle, radial_trajectory, raga_angle, spoke_angles
+from inr_gadgets.clock import TICK_MS
 from inr_gadgets.scan_file import ScanWriter
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ PHANTOMS = ("cine", "dce")
 # partitions at a TR of 5 ms has; 40 frames of 34 spokes then take 82 s.
 PHANTOM_DEFAULTS: Mapping[str, Mapping[str, object]] = {"dce": {"fov_mm": 380.0, "spokes": 34, "tr_ms": 60.0}}
 
-# What MRD counts time in.
-_TICK_MS = 2.5
 _ECG_WAVEFORM_ID, _ECG_SAMPLE_MS, _ECG_SAMPLES = 0, 2.5, 40
 
 
@@ -314,9 +313,9 @@ def _readout(
     readout.scan_counter = counter * p.partitions + partition
     readout.center_sample = data.shape[1] // 2
     readout.sample_time_us = 2.0
-    readout.acquisition_time_stamp = round(time_ms / _TICK_MS)
+    readout.acquisition_time_stamp = round(time_ms / TICK_MS)
     # The first physiological stamp is the time since the R wave.
-    readout.physiology_time_stamp[0] = round(time_ms % p.period_ms / _TICK_MS)
+    readout.physiology_time_stamp[0] = round(time_ms % p.period_ms / TICK_MS)
     readout.position[:] = (10.0, -20.0, 30.0)
     readout.read_dir[:], readout.phase_dir[:], readout.slice_dir[:] = (1, 0, 0), (0, 1, 0), (0, 0, 1)
     readout.idx.kspace_encode_step_1, readout.idx.kspace_encode_step_2 = spoke, partition
@@ -347,7 +346,7 @@ def _ecg(p: SimulationParameters, start_ms: float, end_ms: float) -> Iterator[is
         voltage = np.sum([height * np.exp(-(((since_r - at) / width) ** 2)) for at, width, height in bumps], axis=0)
         waveform = ismrmrd.Waveform.from_array((2048 + voltage).astype(np.uint32)[None])
         waveform.waveform_id = _ECG_WAVEFORM_ID
-        waveform.time_stamp = round(block * block_ms / _TICK_MS)
+        waveform.time_stamp = round(block * block_ms / TICK_MS)
         waveform.sample_time_us = 1000 * _ECG_SAMPLE_MS
         waveform.scan_counter = math.ceil(block * block_ms / p.readout_ms)
         yield waveform

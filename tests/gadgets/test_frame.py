@@ -10,8 +10,9 @@ import numpy as np
 from gadgetron.types.recon_data import ReconData
 
 from inr_gadgets.connection import Connection
-from inr_gadgets.frame import Frame
+from inr_gadgets.frame import Frame, Timing
 from inr_gadgets.messages import Close
+from inr_gadgets.physiology import Physiology
 from inr_gadgets.wire_format import serialise
 from scans import readout
 
@@ -77,6 +78,29 @@ def test_gradient_delays_are_known_on_the_other_side_of_a_wire_and_without_data(
         (received,) = Connection(there)
     assert Frame.from_recon_data(received).delays == frame.without_data().delays == (0.25, -0.5, 0.125)
     assert made().delays == (0, 0, 0)
+
+
+def test_its_timing_is_known_on_the_other_side_of_a_wire_and_without_data() -> None:
+    frame = made(stride=2)
+    here, there = socket.socketpair()
+    with here, there:
+        here.sendall(serialise(frame) + Close().pack())
+        here.shutdown(socket.SHUT_WR)
+        (received,) = Connection(there)
+    # Readouts 10 to 14, 3 ms apart in ticks of 2.5 ms.
+    expected = Timing(first=12, last=17, readouts=SPOKES, stride=2, triggered=False)
+    assert Frame.from_recon_data(received).timing == frame.timing == frame.without_data().timing == expected
+    assert made().timing.stride == SPOKES
+    frame.repetition_ms, frame.physiology = 3.0, Physiology()
+    light = frame.without_data()
+    assert (light.repetition_ms, light.physiology) == (3.0, frame.physiology)
+    assert (light.duration_ms, light.step_ms) == (15.0, 6.0)
+
+
+def test_a_foreign_number_is_no_stride() -> None:
+    headers = [readout(i).getHead() for i in range(3)]
+    headers[0].user_int[5] = 4711
+    assert Timing.of(headers).stride == 3
 
 
 def test_the_readouts_own_headers_are_not_touched() -> None:

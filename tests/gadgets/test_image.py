@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from inr_core.errors import DataError
+from inr_gadgets.clock import DAY_TICKS
 from inr_gadgets.frame import Frame
-from inr_gadgets.geometry import LIVE_SERIES, MOTION_SERIES, REFINED_SERIES, image_for
+from inr_gadgets.geometry import LIVE_SERIES, MOTION_SERIES, REFINED_SERIES, Between, ImageNumbers, image_for
 from inr_gadgets.image import ImageGadget, ImageParameters
+from inr_gadgets.physiology import Physiology
 from scans import readout
 
 NX, NY = 6, 4
@@ -73,16 +75,113 @@ def test_geometry_and_time_are_those_of_the_middle_readout() -> None:
     assert (list(image.read_dir), list(image.phase_dir), list(image.slice_dir)) == ([0, 1, 0], [0, 0, 1], [1, 0, 0])
     assert (image.slice, image.contrast, image.set, image.phase, image.measurement_uid) == (3, 1, 2, 2, 77)
     assert list(image.field_of_view) == [300, 200, 8]
-    assert (image.image_series_index, image.image_index, image.repetition) == (2, 9, 8)
+    assert (image.image_series_index, image.repetition) == (2, 8)
 
 
-@pytest.mark.parametrize(
-    ("index", "image_index", "repetition"),
-    [(0, 1, 0), (65534, 65535, 65534), (65535, 1, 65535), (65536, 2, 0), (200_000, 3396, 3392)],
-)
-def test_counters_wrap_knowingly(index: int, image_index: int, repetition: int) -> None:
-    image = image_for(frame(), np.ones((NY, NX), np.complex64), 1, index)
-    assert (image.image_index, image.repetition) == (image_index, repetition)
+@pytest.mark.parametrize(("index", "repetition"), [(0, 0), (65535, 65535), (65536, 0), (200_000, 3392)])
+def test_the_frame_counter_wraps_knowingly(index: int, repetition: int) -> None:
+    assert image_for(frame(), np.ones((NY, NX), np.complex64), 1, index).repetition == repetition
+
+
+def test_images_are_numbered_within_their_series() -> None:
+    """Whatever slice they are of: two images of one series never share a number."""
+    numbers = ImageNumbers()
+    first = [image_for(frame(), np.ones((NY, NX)), series, 7) for series in (1, 1, 2, 1)]
+    assert [image.image_index for image in numbers.give(first)] == [1, 2, 1, 3]
+    (again,) = numbers.give([first[2]])
+    assert again.image_index == 2
+
+
+def test_image_numbers_begin_anew_where_the_header_has_no_more() -> None:
+    image = image_for(frame(), np.ones((NY, NX)), 1, 0)
+    given = [made.image_index for made in ImageNumbers().give([image] * 65_537)]
+    assert given[:2] + given[-3:] == [1, 2, 65535, 1, 2]
+    assert len(set(given[:65_535])) == 65_535
+
+
+def test_a_missing_slice_direction_is_found() -> None:
+    tilted = {"read_dir": (0, 1, 0), "phase_dir": (0, 0, 1), "slice_dir": (0, 0, 0)}
+    image = image_for(frame(**tilted), np.ones((NY, NX)), 1, 0)
+    assert list(image.slice_dir) == [1, 0, 0]
+
+
+def light(stamps: list[int], physiology: list[int], **settings: Any) -> Frame:
+    """A frame without data, of readouts with these stamps."""
+    headers = [
+        readout(i, acquisition_time_stamp=stamp, physiology_time_stamp=(beat, 0, 0)).getHead()
+        for i, (stamp, beat) in enumerate(zip(stamps, physiology, strict=True))
+    ]
+    n = len(headers)
+    kspace, traj = np.ones((2, n, 8), np.complex64), np.zeros((n, 8, 2), np.float32)
+    made = Frame.from_readouts(kspace, traj, headers, matrix=(NX, NY), fov_mm=(1, 1, 1), index=0, **settings)
+    return made.without_data()
+
+
+def made_of(frame: Frame, **settings: Any) -> Any:
+    return image_for(frame, np.ones((NY, NX)), 1, 0, **settings)
+
+
+def test_how_long_a_frame_lasted_by_its_stamps() -> None:
+    """Five readouts, 8 ticks of 2.5 ms from the first to the last: 25 ms with the last one's own."""
+    image = made_of(light([100, 102, 104, 106, 108], [0] * 5))
+    assert (image.meta["FrameAcquisitionDuration"], image.meta["TemporalResolution"]) == ("25.000", "25.000")
+    assert image.acquisition_time_stamp == 104
+    window = made_of(light([100, 102, 104, 106, 108], [0] * 5, stride=2))
+    assert (window.meta["FrameAcquisitionDuration"], window.meta["TemporalResolution"]) == ("25.000", "10.000")
+    finer = made_of(light([100, 102, 104, 106, 108], [0] * 5), between=Between(0, 4))
+    assert finer.meta["TemporalResolution"] == "6.250"
+
+
+def test_the_repetition_time_is_finer_than_the_stamps_where_they_agree() -> None:
+    agreeing, between_slices, standing = (light(stamps, [0] * 3) for stamps in ([0, 1, 2], [0, 12, 24], [7, 7, 7]))
+    for one in (agreeing, between_slices, standing):
+        one.repetition_ms = 3.0
+    assert made_of(agreeing).meta["FrameAcquisitionDuration"] == "9.000"
+    assert made_of(between_slices).meta["FrameAcquisitionDuration"] == "90.000"  # two slices' readouts in turn
+    assert made_of(standing).meta["FrameAcquisitionDuration"] == "9.000"
+    assert "FrameAcquisitionDuration" not in made_of(light([7, 7, 7], [0] * 3)).meta
+    stack = light([0, 5, 10], [0] * 3, partitions=4)
+    stack.repetition_ms = 3.0
+    assert made_of(stack).meta["FrameAcquisitionDuration"] == "36.000"
+
+
+def test_the_trigger_time_is_that_of_the_middle_readout() -> None:
+    assert made_of(light([100, 102, 104], [398, 0, 2])).meta["TriggerTime"] == "0.0"
+    assert made_of(light([100, 102, 104], [396, 398, 0])).meta["TriggerTime"] == "995.0"
+    assert "TriggerTime" not in made_of(light([100, 102, 104], [0, 0, 0])).meta  # no trigger at all
+    assert "TriggerTime" not in made_of(light([100, 102, 104], [10**6] * 3)).meta  # 42 minutes are no heart beat
+
+
+def test_between_two_frames_stamps_are_interpolated_over_a_beat_and_over_midnight() -> None:
+    before, after = light([DAY_TICKS - 20], [390]), light([20], [10])
+    image = made_of(before, between=Between(1, 4, after))
+    assert (image.acquisition_time_stamp, image.physiology_time_stamp[0]) == (DAY_TICKS - 10, 400)
+    image = made_of(before, between=Between(3, 4, after))
+    assert (image.acquisition_time_stamp, image.physiology_time_stamp[0]) == (10, 0)
+    assert image.meta["TriggerTime"] == "0.0"
+    going_back = made_of(after, between=Between(1, 2, before))
+    assert (going_back.acquisition_time_stamp, going_back.physiology_time_stamp[0]) == (20, 10)
+
+
+def test_waveforms_reach_the_image_at_its_own_time() -> None:
+    """R waves at tick 40 and 360; frames at 100 and 140, and an image in the middle between them."""
+    data = np.zeros((2, 800), np.uint32)
+    data[0], data[1, [40, 360]] = np.arange(800), 1
+    wave = ismrmrd.Waveform.from_array(data, waveform_id=0, sample_time_us=2500.0)
+    frames = light([98, 100, 102], [0] * 3), light([138, 140, 142], [0] * 3)
+    physiology = Physiology()
+    for one in frames:
+        one.physiology = physiology
+    assert "inr_ecg" not in made_of(frames[0]).meta
+    physiology.add(wave)  # a block may come after the frame
+    meta = made_of(frames[0]).meta
+    assert (meta["TriggerTime"], meta["inr_rr_ms"], meta["inr_cardiac_phase"]) == ("150.0", "800.0", "0.1875")
+    assert meta["inr_ecg"] == ["98", "99", "100", "101", "102", "103"]
+    meta = made_of(frames[0], between=Between(1, 2, frames[1])).meta
+    assert (meta["TriggerTime"], meta["inr_ecg"][0]) == ("200.0", "118")
+    unstamped = light([0, 0, 0], [0] * 3)
+    unstamped.physiology = physiology
+    assert "inr_trigger_ms" not in made_of(unstamped).meta
 
 
 @pytest.mark.parametrize("shape", [(NX, NY), (NY, NX, 1), (NY * NX,)])

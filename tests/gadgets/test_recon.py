@@ -213,7 +213,8 @@ def test_only_the_last_frames_of_a_long_scan_are_refined() -> None:
     images = list(made.process(frames(8)))
     refined = [image for image in images if image.image_series_index == 2]
     assert [int(image.meta["inr_frame"]) for image in refined] == [5, 6, 7]
-    assert [image.image_index for image in refined] == [6, 7, 8]
+    assert [image.repetition for image in refined] == [5, 6, 7]
+    assert [image.image_index for image in refined] == [1, 2, 3]
     assert "the first 5 frames are no longer kept; the last 3 are refined (recon.history_frames)" in lines
 
 
@@ -228,6 +229,9 @@ def test_interleaved_slices_are_kept_apart() -> None:
         assert [image.repetition for image in mine] == [0, 1, 2, 3, 4] * 2
         for number in (1, 2):
             np.testing.assert_array_equal(series(mine, number), series(alone, number))
+    for number in (1, 2):
+        given = [image.image_index for image in together if image.image_series_index == number]
+        assert given == list(range(1, 2 * N + 1))
     assert not np.allclose(series(process(one), 1), series(process(other), 1))
 
 

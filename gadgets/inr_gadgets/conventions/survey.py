@@ -10,6 +10,7 @@ import numpy as np
 
 from inr_core.errors import DataError, ParameterError
 from inr_gadgets.buffer_parameters import BufferParameters
+from inr_gadgets.clock import TICK_MS
 from inr_gadgets.conventions.framing import Facts, Framing, Positions
 from inr_gadgets.conventions.readouts import Group
 
@@ -18,7 +19,6 @@ LOOK = 55  # spokes of one group that are looked at before a frame is assumed
 LOOK_ALL = 8 * LOOK  # the same, of all groups; more where each spoke has more partitions
 MOST_PARTITIONS = 64  # that are waited for here, whatever a header claims
 SHORTEST = 3  # a counter that changes faster than this marks no frames
-TICK_MS = 2.5
 
 
 class Survey:
