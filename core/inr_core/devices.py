@@ -125,9 +125,11 @@ def device_name(device: torch.device) -> str:
     """The device in words, e.g. ``NVIDIA H200`` or ``CPU x86_64, 2 threads``."""
     import torch
 
+    from inr_core.lanes import n_lanes
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+    return f"CPU {platform.machine()}, {n_lanes()} threads"
 
 
 def peak_memory_mib(device: torch.device) -> float:

@@ -8,11 +8,12 @@ frame) lose less.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
@@ -22,67 +23,86 @@ _thread = threading.local()
 
 
 @cache
-def _cores() -> int:
-    """As many as torch has threads when this is asked for the first time: OMP_NUM_THREADS counts here, too."""
-    return torch.get_num_threads()
-
-
 def n_lanes() -> int:
-    """Pieces that run at once: one a core; within :func:`leave_a_core` one less."""
-    return max(1, _cores() - getattr(_thread, "left", 0))
+    """Pieces that run at once: as many as torch has threads when this is first asked, so OMP_NUM_THREADS counts."""
+    return torch.get_num_threads()
 
 
 def in_lanes(work: Sequence[Callable[[], T]]) -> list[T]:
     """The results of all pieces of work, in their order; each runs on one thread.
 
-    An error of a piece is raised when all have ended. A piece must not use lanes itself.
+    The caller's thread takes pieces as the others do: where no other core is free it does all of them, and waits for
+    nobody. An error of a piece is raised when all have ended. A piece must not use lanes itself.
     """
-    if n_lanes() < 2 or len(work) < 2:
-        return [piece() for piece in work]
-    grad = torch.is_grad_enabled()
-    futures = [_pool().submit(_with_grad, grad, piece) for piece in work]
-    failures = [future.exception() for future in futures]
-    for failure in failures:
-        if failure is not None:
-            raise failure
-    return [future.result() for future in futures]
+    with one_thread():
+        pieces = _Pieces(work)
+        n_helpers = min(n_lanes(), len(work)) - 1
+        helpers = [_pool().submit(pieces.take) for _ in range(n_helpers)]
+        pieces.take()
+        for helper in helpers:
+            helper.result()
+    return pieces.results()
 
 
 @contextmanager
-def leave_a_core() -> Iterator[None]:
-    """Leave a core to those who read and send while a scan runs, and do this thread's small operations on one.
+def one_thread() -> Iterator[None]:
+    """Do this thread's own operations on one core; it may still use lanes.
 
-    Measured on two cores with a paced scan, server and client: a live frame that takes both of them waits for the
-    reader at the end of each loop, and its latency is twice that on a single one.
+    Sharing each small operation of a live frame among the cores makes it wait at the end of each of them: measured on
+    two cores with a paced scan, server and client, the latency is twice that on a single one.
     """
-    before, left = torch.get_num_threads(), getattr(_thread, "left", 0)
-    _cores()
-    torch.set_num_threads(1)
-    _thread.left = 1
+    depth = getattr(_thread, "depth", 0)
+    if depth == 0:
+        n_lanes()  # before it is changed
+        torch.set_num_threads(1)
+    _thread.depth = depth + 1
     try:
         yield
     finally:
-        torch.set_num_threads(before)
-        _thread.left = left
+        _thread.depth = depth
+        if depth == 0:
+            # Not what it was: a thread that began while another was in here has one, and would keep it.
+            torch.set_num_threads(n_lanes())
+
+
+class _Pieces(Generic[T]):
+    """Pieces of work that several threads take one after the other, with the caller's way to treat gradients."""
+
+    def __init__(self, work: Sequence[Callable[[], T]]) -> None:
+        self._todo = deque(enumerate(work))
+        self._done: dict[int, T] = {}
+        self._failed: dict[int, Exception] = {}
+        self._grad = torch.is_grad_enabled()
+
+    def take(self) -> None:
+        with torch.set_grad_enabled(self._grad):
+            while self._todo:
+                try:
+                    number, piece = self._todo.popleft()
+                except IndexError:  # another thread was quicker
+                    return
+                try:
+                    self._done[number] = piece()
+                except Exception as error:  # noqa: BLE001 - it is raised by results()
+                    self._failed[number] = error
+
+    def results(self) -> list[T]:
+        if self._failed:
+            raise self._failed[min(self._failed)]
+        return [self._done[number] for number in sorted(self._done)]
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    before = torch.get_num_threads()
-    ready = threading.Barrier(_cores() + 1)
-    pool = ThreadPoolExecutor(_cores(), "lane", initializer=_use_one_thread)
-    for _ in range(_cores()):
+    n_helpers = n_lanes() - 1
+    ready = threading.Barrier(n_helpers + 1)
+    pool = ThreadPoolExecutor(n_helpers, "lane", initializer=_use_one_thread)
+    for _ in range(n_helpers):
         pool.submit(ready.wait)
     ready.wait()
-    torch.set_num_threads(before)  # what torch gives to new threads is what was last set by any thread
     return pool
 
 
 def _use_one_thread() -> None:
     torch.get_num_threads()  # only now does a new thread take the number of the others, and then no more
     torch.set_num_threads(1)
-
-
-def _with_grad(grad: bool, piece: Callable[[], T]) -> T:
-    with torch.set_grad_enabled(grad):
-        return piece()

@@ -10,17 +10,19 @@ import pytest
 import torch
 
 from inr_core import lanes
-from inr_core.lanes import in_lanes, leave_a_core, n_lanes
+from inr_core.lanes import in_lanes, one_thread
 
 
 @pytest.fixture
 def two_lanes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two lanes, however many cores there are."""
-    monkeypatch.setattr(lanes, "_cores", lambda: 2)
+    monkeypatch.setattr(lanes, "n_lanes", lambda: 2)
     lanes._pool.cache_clear()
+    before = torch.get_num_threads()
     yield
     lanes._pool().shutdown()
     lanes._pool.cache_clear()
+    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("two_lanes")
@@ -37,9 +39,9 @@ def test_results_come_in_order_and_from_threads_at_once() -> None:
 
 @pytest.mark.usefixtures("two_lanes")
 def test_a_lane_has_one_thread_and_the_caller_keeps_its_own() -> None:
-    before = torch.get_num_threads()
+    torch.set_num_threads(2)
     assert in_lanes([torch.get_num_threads] * 4) == [1] * 4
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.usefixtures("two_lanes")
@@ -62,19 +64,46 @@ def test_an_error_is_raised_when_all_have_ended() -> None:
 
 
 def test_one_lane_is_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "_cores", lambda: 1)
+    monkeypatch.setattr(lanes, "n_lanes", lambda: 1)
     assert in_lanes([threading.get_ident] * 2) == [threading.get_ident()] * 2
 
 
 @pytest.mark.usefixtures("two_lanes")
-def test_a_core_is_left_while_a_scan_runs() -> None:
-    before = torch.get_num_threads()
-    with pytest.raises(KeyError), leave_a_core():
-        assert n_lanes() == torch.get_num_threads() == 1
-        assert in_lanes([threading.get_ident] * 2) == [threading.get_ident()] * 2
-        with leave_a_core():
-            assert n_lanes() == 1
-        assert n_lanes() == 1
+def test_the_caller_does_what_nobody_else_has_time_for() -> None:
+    blocked, go_on = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        blocked.set()
+        assert go_on.wait(10)
+
+    lanes._pool().submit(busy)
+    assert blocked.wait(10)
+    threading.Timer(0.2, go_on.set).start()
+    assert in_lanes([threading.get_ident] * 3) == [threading.get_ident()] * 3
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_own_operations_on_one_thread() -> None:
+    with pytest.raises(KeyError), one_thread():
+        assert torch.get_num_threads() == 1
+        with one_thread():
+            assert in_lanes([torch.get_num_threads] * 3) == [1] * 3
+        assert torch.get_num_threads() == 1
         raise KeyError
-    assert n_lanes() == 2
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_a_thread_that_begins_beside_one_that_has_a_single_thread_gets_all_of_them_back() -> None:
+    seen = []
+
+    def beside() -> None:
+        with one_thread():
+            pass
+        seen.append(torch.get_num_threads())
+
+    with one_thread():
+        thread = threading.Thread(target=beside)
+        thread.start()
+        thread.join()
+    assert seen == [2]

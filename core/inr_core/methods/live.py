@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import DataError, InrError
-from inr_core.lanes import leave_a_core
+from inr_core.lanes import one_thread
 from inr_core.parameters.live import MeasurementParameters
 from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.control import Control
@@ -129,7 +129,7 @@ class LiveMethod(ABC):
         self._resumed: Learnt | None = None  # until the first frame
 
     @torch.no_grad()
-    @leave_a_core()
+    @one_thread()
     def add_frame(self, kspace: Tensor, traj: Tensor) -> Tensor:
         """Reconstruct the next frame.
 
@@ -157,7 +157,7 @@ class LiveMethod(ABC):
         return image
 
     @torch.no_grad()
-    @leave_a_core()
+    @one_thread()
     def fits(self, kspace: Tensor, traj: Tensor) -> bool:
         """Whether a frame can follow those before it; False if it shows something else, and is not to be added.
 
@@ -200,7 +200,7 @@ class LiveMethod(ABC):
         self._gridded = None
 
     @torch.no_grad()
-    @leave_a_core()
+    @one_thread()
     def settle(self) -> None:
         """Do what the last frame left to do and its image did not need: call it once the image has been sent.
 

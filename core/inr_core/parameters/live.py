@@ -29,14 +29,14 @@ class LiveParameters(MeasurementParameters):
     """The live image: conjugate gradients towards a prediction, see ``solvers/live_solver.py``."""
 
     quick_iterations: int = parameter(
-        6, "conjugate gradient iterations that find where a live frame differs and how it moved", minimum=1, maximum=200
+        8, "conjugate gradient iterations that find where a live frame differs and how it moved", minimum=1, maximum=200
     )
     quick_coils: int = parameter(2, "strongest virtual coils that these iterations use", minimum=1, maximum=64)
     iterations: int = parameter(
-        7, "conjugate gradient iterations that follow; fewer where time is short", minimum=1, maximum=200
+        10, "conjugate gradient iterations that follow; fewer where time is short", minimum=1, maximum=200
     )
     live_coils: int = parameter(
-        6, "strongest virtual coils that the live image is made of; fewer where time is short", minimum=1, maximum=64
+        8, "strongest virtual coils that the live image is made of; fewer where time is short", minimum=1, maximum=64
     )
     start_weight: float = parameter(
         0.2, "weight of the brightness prior of the first frame, relative to the data's", minimum=0, maximum=100

@@ -32,12 +32,16 @@ class SmoothDisplacement(LinearOperator):
 
     def __init__(self, shape: tuple[int, int], device: torch.device, spacings: tuple[int, ...] = SPACINGS) -> None:
         self.shape = shape
-        self._levels = []
+        along_y = []
+        self._along_x = []
         for spacing in spacings:
-            cells = [lattice_cells(n, spacing) for n in shape]
-            along_y, along_x = (interpolation_matrix(n, n, c).to(device) for n, c in zip(shape, cells, strict=True))
-            self._levels.append(((SPACINGS[1] / spacing) ** 0.5 * along_y, along_x))
-        self._sizes = [2 * y.shape[1] * x.shape[1] for y, x in self._levels]
+            to_y, to_x = (interpolation_matrix(n, n, lattice_cells(n, spacing)).to(device) for n in shape)
+            along_y.append((SPACINGS[1] / spacing) ** 0.5 * to_y)
+            self._along_x.append(to_x)
+        # All levels side by side: one product along y, the longer one, does for all of them.
+        self._along_y = torch.cat(along_y, 1)
+        self._rows = [y.shape[1] for y in along_y]
+        self._sizes = [2 * rows * x.shape[1] for rows, x in zip(self._rows, self._along_x, strict=True)]
 
     @property
     def n_nodes(self) -> int:
@@ -46,15 +50,14 @@ class SmoothDisplacement(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(nodes,) real -> (2, ny, nx)."""
-        total = x.new_zeros(2, *self.shape)
         parts: tuple[Tensor, ...] = x.split(self._sizes)  # type: ignore[no-untyped-call]
-        for nodes, (along_y, along_x) in zip(parts, self._levels, strict=True):
-            total += along_y @ nodes.view(2, along_y.shape[1], along_x.shape[1]) @ along_x.T
-        return total
+        levels = zip(parts, self._rows, self._along_x, strict=True)
+        return self._along_y @ torch.cat([nodes.view(2, rows, -1) @ along_x.T for nodes, rows, along_x in levels], 1)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """(2, ny, nx) real -> (nodes,)."""
-        return torch.cat([(along_y.T @ y @ along_x).flatten() for along_y, along_x in self._levels])
+        parts: tuple[Tensor, ...] = (self._along_y.T @ y).split(self._rows, 1)  # type: ignore[no-untyped-call]
+        return torch.cat([(rows @ along_x).flatten() for rows, along_x in zip(parts, self._along_x, strict=True)])
 
 
 class ChangeModel(LinearOperator):
@@ -104,7 +107,7 @@ class ChangeModel(LinearOperator):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """(ny, nx) complex -> (numbers,) real: the adjoint in the real inner product."""
-        along = y.real * self._slopes.real + y.imag * self._slopes.imag
+        along = (y.conj() * self._slopes).real
         return torch.cat([torch.view_as_real(self.deviation * y).flatten(), self._displacement.adjoint(along)])
 
     def with_motion_of(self, x: Tensor, change: Tensor) -> Tensor:

@@ -163,7 +163,7 @@ def test_a_pause_is_over_after_a_frame() -> None:
         running.add_frame(scan.kspace[i], scan.traj[i])
         efforts.append(running.solver.last_effort)  # type: ignore[attr-defined]
     assert efforts[0] is None
-    assert [effort.second for effort in efforts[1:]] == [7, 14, 7, 7]
+    assert [effort.second for effort in efforts[1:]] == [10, 20, 10, 10]
 
 
 # -- frames of unequal length -------------------------------------------------------------------------------------
