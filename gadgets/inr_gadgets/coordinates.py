@@ -100,8 +100,8 @@ def slice_direction(header: Any) -> Array:
     return given if given.any() else np.cross(_vector(header.read_dir), _vector(header.phase_dir))
 
 
-def direction_remarks(header: Any) -> list[str]:
-    """What is unusual about the directions of a readout or an image, in words; empty if nothing."""
+def direction_faults(header: Any) -> list[str]:
+    """What is wrong with the directions of a readout or an image, in words; empty if nothing."""
     names = ("read_dir", "phase_dir", "slice_dir")
     read, phase, along = vectors = [_vector(getattr(header, name)) for name in names]
     if not (np.isfinite(vectors).all() and read.any() and phase.any()):
@@ -114,14 +114,15 @@ def direction_remarks(header: Any) -> list[str]:
     if abs(_unit(read) @ _unit(phase)) > _NEAR:
         degrees = np.degrees(np.arccos(_unit(read) @ _unit(phase)))
         found.append(f"read_dir and phase_dir are {degrees:.1f} degrees apart, not 90")
-    across = np.cross(_unit(read), _unit(phase))
-    if not along.any():
-        found.append("slice_dir is missing: taken as read_dir x phase_dir")
-    elif abs(abs(_unit(along) @ across) - 1) > _NEAR:
+    elif along.any() and abs(abs(_unit(along) @ np.cross(_unit(read), _unit(phase))) - 1) > _NEAR:
         found.append("slice_dir is not perpendicular to read_dir and phase_dir")
-    elif _unit(along) @ across < 0:
-        found.append("slice_dir is opposite to read_dir x phase_dir (left-handed): kept")
     return found
+
+
+def is_left_handed(header: Any) -> bool:
+    """Whether slice_dir is opposite to read_dir x phase_dir, as in what Siemens' converter writes."""
+    read, phase, along = (_vector(part) for part in (header.read_dir, header.phase_dir, header.slice_dir))
+    return bool(np.cross(read, phase) @ along < 0)
 
 
 def _vector(values: Any) -> Array:

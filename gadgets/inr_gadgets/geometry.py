@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_core.errors import DataError
+from inr_gadgets.attributes import geometry_attributes
 from inr_gadgets.clock import TICK_MS, beat_between, elapsed, later
 from inr_gadgets.coordinates import slice_direction
 from inr_gadgets.frame import Frame
@@ -112,7 +113,7 @@ def image_for(
     image.slice_dir[:] = tuple(slice_direction(middle))
     if between.after is not None and between.part:
         _move_stamps(image, frame, between.after, between.part / between.steps)
-    attributes = ismrmrd.Meta(_times(frame, image, between.steps))
+    attributes = ismrmrd.Meta({**geometry_attributes(image), **_times(frame, image, between.steps)})
     if any(frame.delays):
         attributes["inr_delays"] = [f"{value:.4f}" for value in frame.delays]
     attributes.update(meta or {})

@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 
 from inr_core.errors import DataError
 from inr_core.parameters import parameter
+from inr_gadgets.attributes import (
+    Display,
+    geometry_attributes,
+    header_attributes,
+    naming_attributes,
+    scan_attributes,
+)
+from inr_gadgets.coordinates import direction_faults, is_left_handed
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.geometry import DELAYED_SERIES, LIVE_SERIES, MOTION_SERIES, REFINED_SERIES
 from inr_gadgets.lines import operator_line
 
-UINT16_MAX = 4095  # 12 bits: what DICOM viewers and vendor databases expect of MR images
+BRIGHTEST = 4095  # of whole numbers; 12 bits: what DICOM viewers and vendor databases expect of MR images
 _PERCENTILE = 99.5
+_MOST_DIRECTIONS, _MOST_TOLD = 1024, 8  # what is remembered of the directions, and lines about them
 _SERIES_NAMES = {LIVE_SERIES: "live", REFINED_SERIES: "refined", MOTION_SERIES: "motion", DELAYED_SERIES: "delayed"}
 
 
@@ -27,7 +36,7 @@ class ImageParameters:
     """What the images that leave look like."""
 
     dtype: str = parameter(
-        "float32", "data type; complex64 keeps the phase", choices=("float32", "uint16", "complex64")
+        "float32", "data type; complex64 keeps the phase", choices=("float32", "uint16", "int16", "complex64")
     )
     scale: float = parameter(
         0.0, "factor on every image of the scan; 0 takes it from the first image, so that it fits level", minimum=0.0
@@ -41,7 +50,8 @@ class ImageGadget(Gadget):
     """Magnitude, scale, data type and attributes of the images.
 
     There is one scale for all series of a scan, fixed by the first image that is not empty: a scale of their own would
-    make the frames flicker. ``uint16`` stops at 4095, four times the default level, so that contrast may still arrive.
+    make the frames flicker. Whole numbers stop at 4095, four times the default level, so that contrast may still
+    arrive.
     Real-valued images (a motion field) keep their values. Items of other types are handed on.
     """
 
@@ -53,6 +63,8 @@ class ImageGadget(Gadget):
         self._scale: float | None = self.parameters.scale or None
         self._window = 0.0
         self._formats: dict[int, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+        self._directions: set[bytes] = set()
+        self._told: set[str] = set()
         self._n_clipped = 0
         self._n_broken = 0
 
@@ -68,7 +80,7 @@ class ImageGadget(Gadget):
             yield self._finish(item) if isinstance(item, ismrmrd.Image) else item
         if self._n_clipped:
             self.announce(
-                f"{self._n_clipped} pixels were brighter than {UINT16_MAX} and were clipped; lower image.level"
+                f"{self._n_clipped} pixels were brighter than {BRIGHTEST} and were clipped; lower image.level"
             )
         if self._n_broken:
             text = f"{self._n_broken} pixels were NaN or infinite and were set to zero"
@@ -83,6 +95,7 @@ class ImageGadget(Gadget):
                 ismrmrd.IMTYPE_COMPLEX if self.parameters.dtype == "complex64" else ismrmrd.IMTYPE_MAGNITUDE
             )
         self._check_series(head.image_series_index, data)
+        self._check_directions(head)
         finished = ismrmrd.Image(head=head, data=np.ascontiguousarray(data))
         finished.meta = self._attributes(image, np.iscomplexobj(image.data))
         return finished
@@ -94,10 +107,10 @@ class ImageGadget(Gadget):
             data = np.where(broken, 0, data)
         values = data if self.parameters.dtype == "complex64" else np.abs(data)
         values = values * np.float32(self._scale_for(data))
-        if self.parameters.dtype != "uint16":
+        if self.parameters.dtype not in ("uint16", "int16"):
             return np.asarray(values, dtype=self.parameters.dtype)
-        self._n_clipped += int((values > UINT16_MAX).sum())
-        return np.asarray(np.clip(np.rint(values), 0, UINT16_MAX), dtype=np.uint16)
+        self._n_clipped += int((values > BRIGHTEST).sum())
+        return np.asarray(np.clip(np.rint(values), 0, BRIGHTEST), dtype=self.parameters.dtype)
 
     def _scale_for(self, data: NDArray[Any]) -> float:
         """The scan's scale; fixed by this image if none before it was anything but empty."""
@@ -118,29 +131,34 @@ class ImageGadget(Gadget):
                 "send encoding spaces of different matrices as scans of their own",
             )
 
+    def _check_directions(self, head: Any) -> None:
+        """Say, once, what is unusual about where the images lie; they are sent as they are."""
+        key = bytes(head.read_dir) + bytes(head.phase_dir) + bytes(head.slice_dir)
+        if key in self._directions:
+            return
+        if len(self._directions) < _MOST_DIRECTIONS:
+            self._directions.add(key)
+        faults = direction_faults(head)
+        lines = [operator_line("WARNING", f"the images' directions: {fault}") for fault in faults]
+        if not faults and is_left_handed(head):
+            lines = ["the images' directions are left-handed (slice_dir opposite to read_dir x phase_dir): kept"]
+        for line in lines:
+            if line not in self._told and len(self._told) < _MOST_TOLD:
+                self._told.add(line)
+                self.announce(line)
+
     def _attributes(self, image: ismrmrd.Image, scaled: bool) -> ismrmrd.Meta:
-        series = int(image.image_series_index)
+        head, series = image.getHead(), int(image.image_series_index)
         # What a viewer shows must not call gridding an INR: the method that made the image names it.
         method = str(image.meta.get("inr_method", "INR")).upper()
         label = f"{method} {_SERIES_NAMES.get(series, f'series {series}')}"
-        meta = ismrmrd.Meta(
-            {
-                "DataRole": "Image",
-                "ImageProcessingHistory": method,
-                "SequenceDescriptionAdditional": label.replace(" ", "_"),
-                "ImageComments": label,
-                "Keep_image_geometry": 1,
-                "ImageRowDir": [f"{value:.18f}" for value in image.read_dir],
-                "ImageColumnDir": [f"{value:.18f}" for value in image.phase_dir],
-            }
-        )
+        role = "Quantitative" if head.image_type == ismrmrd.IMTYPE_REAL else "Image"
+        meta = ismrmrd.Meta(naming_attributes(method, label, role))
+        meta.update(geometry_attributes(head) | header_attributes(head))
+        meta.update(scan_attributes(self.header, int(head.contrast)))
         if scaled:
-            # One window for the scan, as there is one scale. Viewers expect whole numbers; a scale of one's own may
-            # leave so little that they would all be zero.
-            window = self._window or self.parameters.level
-            digits = 0 if window >= 100 else 6
-            meta["WindowCenter"] = f"{window / 2:.{digits}f}"
-            meta["WindowWidth"] = f"{window:.{digits}f}"
+            # One window for the scan, as there is one scale.
+            meta.update(Display(self._window or self.parameters.level, self._scale or 1.0).attributes())
         meta.update(image.meta)
         arrived = meta.pop("inr_arrived", None)
         if arrived is not None and series == LIVE_SERIES:

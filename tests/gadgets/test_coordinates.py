@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inr_core.errors import DataError
-from inr_gadgets.coordinates import PixelPositions, direction_remarks, slice_direction
+from inr_gadgets.coordinates import PixelPositions, direction_faults, is_left_handed, slice_direction
 
 AXIAL = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 DOUBLE_OBLIQUE = (
@@ -109,16 +109,20 @@ def test_a_header_that_says_nothing_is_refused(changes: dict[str, Any], text: st
     ("directions", "text"),
     [
         (((0, 0, 0), (0, 1, 0), (0, 0, 1)), "read_dir or phase_dir is missing: where the images lie is not known"),
-        (((1, 0, 0), (0, 1, 0), (0, 0, 0)), "slice_dir is missing: taken as read_dir x phase_dir"),
-        (((1, 0, 0), (0, 1, 0), (0, 0, -1)), "slice_dir is opposite to read_dir x phase_dir (left-handed): kept"),
+        (((1, 0, 0), (0, float("nan"), 0), (0, 0, 1)), "read_dir or phase_dir is missing"),
         (((2, 0, 0), (0, 1, 0), (0, 0, 1)), "read_dir has the length 2, not 1"),
         (((1, 0, 0), (0.5, 0.75**0.5, 0), (0, 0, 1)), "read_dir and phase_dir are 60.0 degrees apart, not 90"),
         (((1, 0, 0), (0, 1, 0), (0, 1, 0)), "slice_dir is not perpendicular to read_dir and phase_dir"),
     ],
 )
-def test_unusual_directions_are_named(directions: Any, text: str) -> None:
-    assert text in direction_remarks(header(directions=directions))
+def test_wrong_directions_are_named(directions: Any, text: str) -> None:
+    (fault,) = direction_faults(header(directions=directions))
+    assert fault.startswith(text)
 
 
-def test_usual_directions_need_no_word() -> None:
-    assert direction_remarks(header()) == direction_remarks(header(directions=DOUBLE_OBLIQUE)) == []
+@pytest.mark.parametrize("sign", [1, 0, -1])
+def test_right_directions_need_no_word_whatever_their_hand(sign: int) -> None:
+    read, phase, along = DOUBLE_OBLIQUE
+    head = header(directions=(read, phase, tuple(sign * a for a in along)))
+    assert direction_faults(head) == []
+    assert is_left_handed(head) == (sign < 0)
