@@ -21,7 +21,10 @@ class BufferParameters:
         0.0, "duration of a frame, in place of spokes_per_frame; 0 for none", unit="ms", minimum=0.0, maximum=1e6
     )
     stride: int = parameter(
-        0, "new spokes from frame to frame: a sliding window if fewer than the frame has; 0 for all", minimum=0
+        0,
+        "new spokes from frame to frame: a sliding window if fewer than the frame has; 0 for all",
+        minimum=0,
+        maximum=65536,
     )
     minimum_part: float = parameter(
         0.33, "part of its spokes that an incomplete frame must have, else it is dropped", minimum=0.0, maximum=1.0

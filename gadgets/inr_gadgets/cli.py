@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from inr_gadgets.commands import about, bench, curves, files, run
+from inr_gadgets.commands import about, bench, curves, files, package, run
 
 app = typer.Typer(
     name="inr-recon",
@@ -42,6 +42,7 @@ run.register(app)
 files.register(app)
 bench.register(app)
 curves.register(app)
+package.register(app)
 about.register(app)
 
 

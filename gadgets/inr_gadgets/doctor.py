@@ -16,6 +16,7 @@ from inr_core.errors import InrError
 EXTRAS = {
     "pictures": ("imageio", "matplotlib", "PIL", "skimage"),
     "video": ("imageio_ffmpeg",),
+    "package": ("fpdf", "jsonschema"),
     "cuda": ("cufinufft", "cupy"),
 }
 NEEDED = ("numpy", "torch", "torchkbnufft", "finufft", "ismrmrd", "gadgetron", "h5py", "typer", "rich")
