@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from inr_core.errors import DataError
 
+MOST_COILS = 1024  # that ISMRMRD has room for; their covariance takes 16 MiB
 _SMALLEST_EIGENVALUE = 1e-10  # of the largest; below it a coil is dead, or a sum of others
 
 
@@ -23,9 +24,16 @@ class NoiseCovariance:
     ----------
     n_coils
         Coils of the noise scan.
+
+    Raises
+    ------
+    DataError
+        If there are more than :data:`MOST_COILS`.
     """
 
     def __init__(self, n_coils: int) -> None:
+        if n_coils > MOST_COILS:
+            raise DataError(f"a noise scan of {n_coils} coils", f"at most {MOST_COILS}", "look at the sender")
         self._sum = np.zeros((n_coils, n_coils), np.complex128)
         self.n_samples = 0
 

@@ -30,6 +30,8 @@ from inr_gadgets.stars import Stars
 __all__ = ["BufferGadget", "BufferParameters"]
 
 MAX_GROUPS = 1024
+MOST_HELD_BYTES = 4 << 30  # of readouts that wait for their frame; thousands of 64-coil spokes take a fraction of it
+_LOOK_EVERY = 16  # readouts, at what is held
 _SAME_DIRECTION = 0.1  # part of the distance of two samples by which the spokes of an angle's partitions may differ
 
 
@@ -72,7 +74,7 @@ class BufferGadget(Gadget):
         self._dropped: Counter[str] = self._opening.dropped
         self._n_frames = 0
         self._n_groups = 0
-        self._n_spokes = 0
+        self._n_spokes = self._n_taken = 0
         self._warned = False
         self._spaces: dict[int, _Space] = {}
         self._positions = Positions(0, False)
@@ -105,6 +107,9 @@ class BufferGadget(Gadget):
         yield from self._finish()
 
     def _take(self, acquisition: Any) -> Iterator[Frame]:
+        self._n_taken += 1
+        if self._n_taken % _LOOK_EVERY == 0:
+            self._refuse_too_much(acquisition)
         if self.understanding is not None:
             yield from self._sort(acquisition)
             return
@@ -116,6 +121,18 @@ class BufferGadget(Gadget):
             raise
         if ready:
             yield from self._begin()
+
+    def _refuse_too_much(self, acquisition: Any) -> None:
+        """Whatever counters and parameters ask for, what waits for its frame must fit into the memory."""
+        partitions = {group: stars.stack.n_partitions for group, stars in self._stars.items()}
+        waiting = len(self._opening.held) + sum(stars.pending for stars in self._stars.values())
+        waiting += sum(framer.pending * partitions.get(group, 1) for group, framer in self._framers.items())
+        if waiting * acquisition.data.nbytes > MOST_HELD_BYTES:
+            raise DataError(
+                f"{waiting} readouts of {acquisition.data.nbytes / 1e6:.3g} MB that wait for their frames",
+                f"at most {MOST_HELD_BYTES / 1e6:.3g} MB of them",
+                "set buffer.spokes_per_frame to fewer, or look at the sender's encoding counters",
+            )
 
     def _begin(self) -> Iterator[Frame]:
         """Say how the scan is understood, and read what was held back."""

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from inr_core.errors import ConfigError
 from inr_gadgets.chain import GADGETS, ChainConfig, GadgetConfig, GadgetTable
+from inr_gadgets.plain_xml import check_xml
 
 MODULE = "inr_gadgets.external"
 _LARGEST = 1 << 20  # bytes; Gadgetron's largest has 30 kB
@@ -186,8 +187,7 @@ def _parse_node(node: ET.Element, table: GadgetTable, name: str) -> GadgetConfig
 def _parse_xml(text: str, name: str) -> ET.Element:
     if len(text) > _LARGEST:
         raise ConfigError(f"{name} has {len(text)} characters", f"at most {_LARGEST}")
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ConfigError(f"{name} has a document type or entities", "plain XML", "remove them")
+    check_xml(text, name, ConfigError)
     try:
         return ET.fromstring(text)  # safe: without a DOCTYPE there are no entities
     except ET.ParseError as error:

@@ -2,178 +2,41 @@
 
 What gadgetron-python gets wrong about a socket is guarded here: it spins for ever on a dead peer, ends its stream
 without a word at an unknown id, and allocates sizes from the wire unseen. Its types and its framing
-(:mod:`inr_gadgets.wire_format`) are used, its socket wrapper is not.
+(:mod:`inr_gadgets.wire_format`) are used, its socket wrapper is not: see :mod:`inr_gadgets.guarded_socket`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
+import math
 import select
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from gadgetron.external import constants
 
-from inr_core.errors import InrError, ProtocolError
+from inr_core.errors import ProtocolError
+from inr_gadgets.guarded_socket import (
+    BUFFER_BYTES,
+    POLL_MS,
+    SEND_S,
+    Endpoint,
+    GuardedSocket,
+    PeerGoneError,
+    SlowPeerError,
+    StreamInterruptedError,
+    TimedSocket,
+)
+from inr_gadgets.limits import ServerLimits
 from inr_gadgets.messages import Close, Message, MessageId, Text
 from inr_gadgets.peer_watch import PeerWatch
-from inr_gadgets.wire_format import LIMITS, MALFORMED, READERS, serialise
+from inr_gadgets.wire_format import MALFORMED, READERS, serialise
 
-_SEND_TIMEOUT_S = 120
-_POLL_MS = 100  # how soon an interrupt is seen
-_BUFFER_BYTES = 1 << 18
-
-
-class StreamInterruptedError(InrError):
-    """Reading was ended from our own side; see :meth:`Connection.interrupt`."""
-
-
-class PeerGoneError(ProtocolError):
-    """The other side takes nothing more: what is being made for it is not wanted."""
-
-
-class Endpoint(Protocol):
-    """What is needed of a socket; :class:`inr_gadgets.pipes.PipePair` has it for standard streams."""
-
-    def fileno(self) -> int:
-        """The descriptor that is read from."""
-
-    def recv_into(self, buffer: Any, /) -> int:
-        """Read what is there, at least a byte unless at the end."""
-
-    def sendall(self, raw: Any, /) -> None:
-        """Send all of it."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
-class _Raw(io.RawIOBase):
-    """An endpoint's receiving side that a :meth:`MessageStream.interrupt` from another thread can wake."""
-
-    def __init__(self, sock: Endpoint, interrupted: threading.Event) -> None:
-        self._sock, self._interrupted = sock, interrupted
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while True:
-            if self._interrupted.is_set():
-                raise StreamInterruptedError("reading was interrupted")
-            if self._poll.poll(_POLL_MS):
-                return self._sock.recv_into(buffer)
-
-
-class GuardedSocket:
-    """What the library's readers and writers call a source and a destination, with the guards of this module.
-
-    Within a message every read is counted and bounded by the message's limit before memory is taken.
-    """
-
-    def __init__(self, sock: Endpoint) -> None:
-        self.socket = sock
-        self.interrupted = threading.Event()
-        self.untouched = True  # not a single byte has come
-        self._reader = io.BufferedReader(_Raw(sock, self.interrupted), _BUFFER_BYTES)
-        self._lock = threading.Lock()
-        self._what, self._limit, self._count = "a message", 0, 0
-
-    def begin(self) -> int | None:
-        """Read the next message's id; None when the connection ended between two messages."""
-        self._what, self._limit, self._count = "a message id", 2, 0
-        raw = self._receive(lambda: self._reader.read(2))
-        if not raw:
-            return None
-        self.untouched = False
-        if len(raw) < 2:
-            raise self._short(len(raw), 2)
-        (identifier,) = constants.GadgetMessageIdentifier.unpack(raw)
-        if identifier in LIMITS:
-            message = MessageId(identifier)
-            self._what, self._limit, self._count = f"{message.name} message (id {identifier})", LIMITS[message], 0
-        return int(identifier)
-
-    def read(self, nbytes: int) -> bytes:
-        """Read exactly that many bytes of the message.
-
-        Raises
-        ------
-        ProtocolError
-            When the connection ends first, or the message would be larger than its kind may be.
-        """
-        self._claim(nbytes)
-        raw = self._receive(lambda: self._reader.read(nbytes))
-        if len(raw) < nbytes:
-            raise self._short(len(raw), nbytes)
-        self._count += nbytes
-        return bytes(raw)
-
-    def read_writable(self, nbytes: int) -> bytearray:
-        """As :meth:`read`, into memory that arrays made from it may change."""
-        self._claim(nbytes)
-        memory = bytearray(nbytes)
-        got = self._receive(lambda: self._reader.readinto(memory)) if nbytes else 0
-        if got < nbytes:
-            raise self._short(got, nbytes)
-        self._count += nbytes
-        return memory
-
-    def write(self, raw: Any) -> None:
-        """Send all of it; safe from several threads, each call in one piece.
-
-        Raises
-        ------
-        PeerGoneError
-            When the other side is gone or has taken nothing for two minutes.
-        """
-        try:
-            with self._lock:
-                self.socket.sendall(raw)
-        except (BlockingIOError, TimeoutError):
-            raise PeerGoneError(
-                f"the other side has taken nothing for {_SEND_TIMEOUT_S} s", "it to read while it sends"
-            ) from None
-        except OSError as error:
-            raise PeerGoneError(f"the other side is gone ({error.strerror or error})") from None
-
-    def malformed(self, reason: object) -> ProtocolError:
-        """Return the error for a message whose parts contradict each other."""
-        expected = "a message as ISMRMRD defines it"
-        return ProtocolError(f"malformed {self._what}: {reason}", expected, "correct the sender")
-
-    def _claim(self, nbytes: int) -> None:
-        if self._count + nbytes > self._limit:
-            raise ProtocolError(
-                f"{self._what} of {self._count + nbytes} bytes or more",
-                f"at most {self._limit}",
-                "is its header right?",
-            )
-
-    def _receive(self, receive: Callable[[], Any]) -> Any:
-        try:
-            return receive()
-        except OSError as error:
-            raise ProtocolError(
-                f"the other side vanished during {self._what} ({error.strerror or error})",
-                "CLOSE (id 4) at the end of the stream",
-                "send the scan again",
-            ) from None
-
-    def _short(self, got: int, nbytes: int) -> ProtocolError:
-        return ProtocolError(
-            f"{self._what} cut short: {self._count + got} bytes came",
-            f"at least {self._count + nbytes}",
-            "the other side ended the connection in the middle of it; send the scan again",
-        )
+__all__ = ["Connection", "MessageStream", "PeerGoneError", "SlowPeerError", "StreamInterruptedError", "take_over"]
 
 
 class MessageStream:
@@ -181,16 +44,34 @@ class MessageStream:
 
     Iterating yields every message up to CLOSE, with ``arrived`` (``time.monotonic()`` after the last byte) on the items
     that are data. Everything that ends the stream and is not CLOSE raises.
+
+    Parameters
+    ----------
+    endpoint
+        Where the bytes come from and go to.
+    limits
+        A server's; with them the header has to come in time, see :meth:`no_hurry`. None waits as long as it takes.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, limits: ServerLimits | None = None) -> None:
         self.items_read = 0
-        self._socket = GuardedSocket(endpoint)
+        self._socket = GuardedSocket(endpoint, limits)
+        if limits is not None:
+            self._socket.header_until = time.monotonic() + limits.header_s
 
     @property
     def untouched(self) -> bool:
         """Whether not a single byte has come: somebody who only looked at the port."""
         return self._socket.untouched
+
+    @property
+    def bytes_read(self) -> int:
+        """Of all messages so far, without their ids."""
+        return self._socket.count_all
+
+    def no_hurry(self) -> None:
+        """The header has come: from now on only pauses and unfinished messages are waited for in vain."""
+        self._socket.header_until = math.inf
 
     def __iter__(self) -> Iterator[Any]:
         while not isinstance(message := self.read(), Close):
@@ -202,7 +83,7 @@ class MessageStream:
         Raises
         ------
         ProtocolError
-            For an unknown id, a malformed, oversized or cut message, and a connection that ends without CLOSE.
+            For an unknown id, a malformed, oversized, cut or late message, and a connection that ends without CLOSE.
         StreamInterruptedError
             After :meth:`interrupt`.
         """
@@ -253,14 +134,20 @@ class MessageStream:
 
 
 class Connection(MessageStream):
-    """An MRD stream over a socket."""
+    """An MRD stream over a socket.
 
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
+    Parameters
+    ----------
+    sock
+        A connected socket.
+    limits
+        See :class:`MessageStream`.
+    """
+
+    def __init__(self, sock: socket.socket, limits: ServerLimits | None = None) -> None:
+        super().__init__(TimedSocket(sock, limits.send_s if limits else SEND_S), limits)
         self._sock = sock
         sock.setblocking(True)
-        # Not settimeout(): that would end the reading of a scan that pauses, too.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT_S, 0))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def watch(self, probe: Callable[[], None], gone: Callable[[], None]) -> PeerWatch:
@@ -315,8 +202,8 @@ def _drain(sock: socket.socket, hurry: threading.Event, silence_s: float, total_
     while now < end and now - last < silence_s:
         if hurry.is_set() and not hurried:
             hurried, end = True, min(end, now + 1.0)
-        if poll.poll(_POLL_MS):
-            if not sock.recv(_BUFFER_BYTES):
+        if poll.poll(POLL_MS):
+            if not sock.recv(BUFFER_BYTES):
                 return
             last = time.monotonic()
         now = time.monotonic()

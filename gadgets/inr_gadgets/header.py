@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,13 @@ from typing import Any
 from ismrmrd import xsd
 
 from inr_core.errors import DataError
+from inr_gadgets.plain_xml import check_xml
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_MATRIX = 4096
+FOV_MM = (1e-3, 1e5)  # of a microscope, and of more than any magnet
 RADIAL = ("radial", "goldenangle", "other")
+_parsing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def parse_header(xml: bytes | str) -> Any:
     Raises
     ------
     DataError
-        If it is too long, not UTF-8, declares a DOCTYPE, is not well-formed, or is no ISMRMRD header.
+        If it is too long, not UTF-8, has a DOCTYPE or too many elements, is not well-formed, or is no ISMRMRD header.
     """
     if len(xml) > MAX_HEADER_BYTES:
         raise DataError(f"a header of {len(xml)} bytes", f"at most {MAX_HEADER_BYTES}")
@@ -80,15 +84,16 @@ def parse_header(xml: bytes | str) -> Any:
         raise DataError(f"a header that is not UTF-8 ({error})", "an ISMRMRD header in UTF-8") from None
     if not text:
         raise DataError("an empty header", "an ISMRMRD header", "send the header before the data")
-    if "<!DOCTYPE" in text.upper():
-        raise DataError("a header with a DOCTYPE", "an ISMRMRD header without one", "remove the declaration")
     # A declared encoding is that of the bytes, which are decoded by now.
-    text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text)
+    text = re.sub(r"^\ufeff?\s*<\?xml[^>]*\?>", "", text)
+    check_xml(text, "a header", DataError)
     try:
-        with warnings.catch_warnings():
+        # The filters of warnings are the process's: two scans that change them at once would leave them changed, and a
+        # warning would show the value that did not convert, which may be the patient's.
+        with _parsing, warnings.catch_warnings():
             # A field that does not convert keeps its text; those that matter here are checked in encoding().
             warnings.simplefilter("ignore")
-            return xsd.CreateFromDocument(text.encode())
+            return xsd.CreateFromDocument(f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode())
     except (ValueError, TypeError, SyntaxError, LookupError) as error:
         # xsdata reports the XML's own faults as ParserError (a ValueError) and missing elements as TypeError.
         absent = re.findall(r"'(\w+)'", str(error)) if isinstance(error, TypeError) else []
@@ -119,8 +124,11 @@ def encoding(header: Any, index: int = 0) -> Encoding:
     recon = _matrix(space.reconSpace, f"reconSpace of encoding {index}")
     encoded_fov = _fov(space.encodedSpace)
     recon_fov = _fov(space.reconSpace)
-    if min(recon_fov[:2]) <= 0:
-        raise DataError(f"a reconstructed field of view of {recon_fov[0]:g} x {recon_fov[1]:g} mm", "a positive one")
+    if not FOV_MM[0] <= min(recon_fov[:2]) <= max(recon_fov[:2]) <= FOV_MM[1]:
+        raise DataError(
+            f"a reconstructed field of view of {recon_fov[0]:g} x {recon_fov[1]:g} mm",
+            f"{FOV_MM[0]:g} to {FOV_MM[1]:g} mm each way",
+        )
     return Encoding(
         index=index,
         trajectory=trajectory,
@@ -143,6 +151,24 @@ def refuse_without_radial(header: Any) -> None:
     spaces = header.encoding or []
     if not any(str(getattr(s.trajectory, "value", s.trajectory)) in RADIAL for s in spaces):
         encoding(header, 0)
+
+
+def refuse_large(header: Any, most: int) -> None:
+    """Refuse a header that asks for images of more than ``most`` pixels along an axis.
+
+    Raises
+    ------
+    DataError
+        When one of its encoding spaces does.
+    """
+    for space in header.encoding or []:
+        x, y, _ = _integers(space.reconSpace)
+        if max(x, y) > most:
+            raise DataError(
+                f"a reconstructed matrix of {x} x {y}",
+                f"at most {most} pixels each way on this server",
+                "inr-recon serve --set server.matrix=PIXELS",
+            )
 
 
 def noise_bandwidth(header: Any) -> float:

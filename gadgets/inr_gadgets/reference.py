@@ -9,13 +9,14 @@ from typing import Any
 from inr_core.methods import Method
 from inr_core.parameters import describe
 from inr_gadgets.chain import GADGETS, gadget_class
+from inr_gadgets.limits import ServerLimits
 
 COLUMNS = ("parameter", "default", "unit", "allowed", "what it does")
 
 
 @dataclass(frozen=True)
 class Section:
-    """The parameters of one gadget or one method.
+    """The parameters of one gadget, one method or the server.
 
     Attributes
     ----------
@@ -39,6 +40,11 @@ def gadget_sections() -> list[Section]:
         gadget = gadget_class(target)
         sections.append(Section(gadget.name, first_line(gadget), rows(gadget.parameter_type, f"{gadget.name}.")))
     return sections
+
+
+def server_section() -> Section:
+    """Return the section of the server's limits."""
+    return Section("server", first_line(ServerLimits), rows(ServerLimits, "server."))
 
 
 def method_sections() -> list[Section]:
@@ -107,7 +113,7 @@ def _markdown_lines() -> Iterator[str]:
     yield '(`<property name="virtual_coils" value="6"/>` in the gadget\'s `<configuration>`), on the command line'
     yield "(`--set recon.virtual_coils=6`) and in the JSON of vendor platforms, where underscores and case do not"
     yield "matter. Unknown names and values out of range are refused."
-    for section in [*gadget_sections(), *method_sections()]:
+    for section in [*gadget_sections(), server_section(), *method_sections()]:
         yield ""
         yield f"## {section.title}"
         yield section.about

@@ -19,6 +19,8 @@ from inr_gadgets.recon_parameters import ReconParameters
 
 logger = logging.getLogger(__name__)
 
+_MOST_PARAMETERS, _LONGEST_NAME = 1000, 200
+
 
 @dataclass
 class Request:
@@ -56,6 +58,8 @@ class Request:
         """
         if is_json(message):
             self.parameters.update(_parameters(message.text))
+            if len(self.parameters) > _MOST_PARAMETERS:
+                raise ParameterError(f"more than {_MOST_PARAMETERS} parameters", "fewer; inr-recon methods lists all")
         elif isinstance(message, ConfigFile | ConfigText):
             if self.config is not None:
                 raise ProtocolError("a second configuration", "the header after the first")
@@ -137,4 +141,6 @@ def _parameters(text: str) -> dict[str, object]:
     found = document.get("parameters")
     if not isinstance(found, dict):
         raise ParameterError("JSON without parameters", good)
+    if any(len(name) > _LONGEST_NAME for name in found):
+        raise ParameterError(f"a parameter's name of more than {_LONGEST_NAME} characters", good)
     return found

@@ -24,6 +24,7 @@ from ismrmrd.hdf5 import (
 )
 
 from inr_core.errors import DataError
+from inr_gadgets.disk_room import DiskRoom, give_back, probe, unwritable
 
 # Acquisitions per read: some 10 MiB of a 16-channel scan, so hours of it pass through a bounded memory.
 READ_BLOCK = 256
@@ -227,6 +228,13 @@ class ScanWriter(Closing):
     ) -> None:
         self.path = Path(path)
         self._file = create_private(self.path, overwrite=overwrite)
+        self._room = DiskRoom(self.path, self._file)
+        try:
+            self._room.grow(len(header_xml))
+        except DataError:
+            self._file.close()
+            self.path.unlink()
+            raise
         self._group = self._file.create_group(group)
         xml = self._group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
         xml[0] = header_xml
@@ -266,6 +274,7 @@ class ScanWriter(Closing):
             self._write_waveforms()
         finally:
             self._file.close()
+            give_back(self.path)
 
     def _write_acquisitions(self) -> None:
         items, self._acquisitions = self._acquisitions, []
@@ -293,6 +302,8 @@ class ScanWriter(Closing):
             return
         rows = np.empty(count, dtype)
         fill(rows)
+        lists = [values for field in (dtype.names or ())[1:] for values in rows[field]]
+        self._room.grow(rows.nbytes + sum(values.nbytes for values in lists))
         try:
             if name not in self._group:
                 self._group.create_dataset(name, (0,), maxshape=(None,), chunks=(WRITE_BLOCK,), dtype=dtype)
@@ -302,9 +313,7 @@ class ScanWriter(Closing):
             table[first:] = rows
             self._file.flush()
         except (OSError, RuntimeError) as error:
-            raise DataError(
-                f"{self.path} cannot be written ({error})", advice="free space on the disk, or choose another folder"
-            ) from error
+            raise unwritable(self.path, error) from error
 
 
 def open_for_reading(path: Path, what: str) -> Any:
@@ -350,7 +359,14 @@ def create_private(path: Path, *, overwrite: bool) -> Any:
         if overwrite:
             path.unlink(missing_ok=True)
         # Created with its mode, not changed to it: there is no moment at which others can open the file.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            probe(descriptor)
+        except OSError:
+            path.unlink()
+            raise
+        finally:
+            os.close(descriptor)
         return h5py.File(path, "w")
     except FileExistsError:
         raise DataError(f"{path} exists already", "a new file", "choose another name or remove it") from None

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from inr_core.errors import ConfigError
+from inr_gadgets.limits import ServerLimits
 from inr_gadgets.lines import operator_line
 from inr_gadgets.signals import Signals
 
@@ -68,8 +69,8 @@ class Server:
         overrides: Mapping[str, object] | None = None,
         table: GadgetTable | None = None,
         warm: Callable[[], None] | None = warm_up,
-        most_scans: int = 16,
         after_scan: Callable[[], None] | None = None,
+        limits: ServerLimits | None = None,
     ) -> None:
         """Bind and listen.
 
@@ -78,18 +79,18 @@ class Server:
         host, port
             Where; port 0 takes a free one, see :attr:`port`.
         save
-            A folder that keeps every incoming scan as .h5; it is made if it does not exist.
+            A folder that keeps every incoming scan as .h5; it is made, for its owner alone, if it does not exist.
         overrides
             Parameters that win over the configurations', ``{"recon.virtual_coils": "6"}``.
         table
             The gadgets that a configuration may name; None for this package's.
         warm
             Called in the background as soon as the server accepts; None for nothing.
-        most_scans
-            How many are reconstructed at once. One more is refused, lest all of them run out of memory together; who
-            only connects, or asks something, does not count.
         after_scan
             Called after each scan, when its client has been sent CLOSE.
+        limits
+            Of time and memory; None for the defaults. Who only connects, or asks something, is no scan but is a
+            connection.
 
         Raises
         ------
@@ -103,7 +104,8 @@ class Server:
             _check(self._overrides, table)
         self._save = _folder(save)
         self._table, self._warm, self._after_scan = table, warm, after_scan
-        self._slots = threading.Semaphore(most_scans)
+        self._limits = limits or ServerLimits()
+        self._slots = threading.Semaphore(self._limits.scans)
         self._lock = threading.Lock()
         self._clients: set[_Client] = set()
         self._ending: str | None = None
@@ -172,6 +174,9 @@ class Server:
 
     def _accept(self) -> None:
         for sock, address in self._connections():
+            if len(self._clients) >= self._limits.connections:
+                self._turn_away(sock, address)
+                continue
             client = _Client(sock, f"{address[0]}:{address[1]}")
             client.thread = threading.Thread(target=self._serve, args=(client,), name=client.peer, daemon=True)
             logger.info("%s: connected", client.peer)
@@ -183,6 +188,15 @@ class Server:
                 logger.error("%s: refused (%s)", client.peer, error)
                 _refuse(sock, f"this server has no thread left for another client ({error})", listen_s=0.0)
                 sock.close()
+
+    def _turn_away(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        most = self._limits.connections
+        logger.warning("%s:%d: refused, as %d others are connected", *address, most)
+        with contextlib.closing(sock):
+            line = (
+                f"one connection too many: this server has {most}; expected one of them to end first; try again later"
+            )
+            _refuse(sock, line, listen_s=0.0)
 
     def _connections(self) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
         poll = select.poll()
@@ -220,14 +234,14 @@ class Server:
         except Exception as error:
             _refuse(client.sock, f"the server is not fit to work: {error}; its log has the details")
             raise
-        settings = SessionSettings(overrides=self._overrides, save=self._save, slots=self._slots)
+        settings = SessionSettings(overrides=self._overrides, save=self._save, limits=self._limits, slots=self._slots)
         if self._table is not None:
             settings = dataclasses.replace(settings, table=self._table)
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for option, value in _KEEPALIVE.items():
             if hasattr(socket, option):  # Linux has all of them
                 client.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        session = Session(Connection(client.sock), client.peer, settings)
+        session = Session(Connection(client.sock, self._limits), client.peer, settings)
         with self._lock:
             client.session, ending = session, self._ending
         if ending is not None:
@@ -243,6 +257,7 @@ def serve(
     overrides: Mapping[str, object] | None = None,
     *,
     once: bool = False,
+    limits: ServerLimits | None = None,
     warm: Callable[[], None] | None = warm_up,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then let every scan send what it has, and return.
@@ -256,7 +271,13 @@ def serve(
     """
     with Signals() as signals:
         server = Server(
-            host, port, save=save, overrides=overrides, warm=warm, after_scan=signals.end_waiting if once else None
+            host,
+            port,
+            save=save,
+            overrides=overrides,
+            limits=limits,
+            warm=warm,
+            after_scan=signals.end_waiting if once else None,
         )
         server.start()
         logger.info("listening on %s port %d", server.host, server.port)
@@ -311,7 +332,7 @@ def _listen(host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         # localhost may be ::1 first, where clients that were told 127.0.0.1 find nobody.
         family = min(found, key=lambda entry: entry[0] != socket.AF_INET)[0]
-        return socket.create_server((host, port), family=family, backlog=16)
+        return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
         number = getattr(error, "errno", None) or 0
         reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
@@ -328,8 +349,11 @@ def _folder(save: str | Path | None) -> Path | None:
     folder = Path(save)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        others = folder.stat().st_mode & 0o077
     except OSError as error:
         raise ConfigError(f"{folder} cannot be made ({error.strerror or error})", "a folder for the scans") from None
+    if others:
+        logger.warning("%s holds patients' data and is open to other users; chmod 700 closes it", folder)
     return folder
 
 

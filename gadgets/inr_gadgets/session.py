@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import threading
 import time
@@ -16,16 +15,18 @@ from typing import Any, Protocol
 import ismrmrd
 
 from inr_core.errors import DataError, InrError, ProtocolError
+from inr_gadgets.allowance import Allowance, check_memory
 from inr_gadgets.chain import GADGETS, Chain, ChainConfig, GadgetTable
-from inr_gadgets.connection import PeerGoneError, StreamInterruptedError
+from inr_gadgets.connection import PeerGoneError, SlowPeerError, StreamInterruptedError
+from inr_gadgets.header import refuse_large
+from inr_gadgets.keeper import ScanKeeper
+from inr_gadgets.limits import ServerLimits
 from inr_gadgets.lines import Level, line_for_host, operator_line
-from inr_gadgets.messages import Close, ConfigFile, Message, Query, Response, Text
+from inr_gadgets.messages import Close, ConfigFile, Header, Message, Query, Response, Text
 from inr_gadgets.peer_watch import Watch
 from inr_gadgets.request import Request, is_json
 
 logger = logging.getLogger(__name__)
-
-_file_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class SessionSettings:
         A folder for the incoming scans; None keeps none.
     table
         The gadgets that a configuration may name.
+    limits
+        Of time and memory; None for none.
     slots
         One is taken by every scan while it is reconstructed; without a free one it is refused.
     default
@@ -51,6 +54,7 @@ class SessionSettings:
     overrides: Mapping[str, object] = field(default_factory=dict)
     save: Path | None = None
     table: GadgetTable = field(default_factory=lambda: GADGETS)
+    limits: ServerLimits | None = None
     slots: threading.Semaphore = field(default_factory=threading.Semaphore)
     default: str = ""
     chain: ChainConfig | None = None
@@ -62,6 +66,13 @@ class Conversation(Protocol):
     @property
     def untouched(self) -> bool:
         """Whether nothing has come, and nobody has to be told of it."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Of all messages so far."""
+
+    def no_hurry(self) -> None:
+        """The header has come, and need not be waited for any more."""
 
     def read(self) -> Any:
         """Return the next message or item of data."""
@@ -121,8 +132,8 @@ class Session:
         except PeerGoneError as error:
             logger.warning("%s: %s", self._peer, error)
         except InrError as error:
-            if self._connection.untouched:
-                scan = False
+            scan = not self._connection.untouched
+            if not scan and not isinstance(error, SlowPeerError):
                 logger.info("%s: left without a word", self._peer)  # a look at the port: no scan has failed
             else:
                 self._say("ERROR", str(error))
@@ -161,6 +172,7 @@ class Session:
             raise _no_acquisitions()
         config = self._chain_config(request)
         with _slot(self._settings.slots):
+            check_memory(self._settings.limits)
             self._chain = config.build(request.header, self._settings.overrides, request.settings())
             self._chain.announce = lambda line: self._say("", line)
             if self._ending:  # end() came while there was no chain to stop
@@ -176,9 +188,16 @@ class Session:
                 return message
             if request.take(message):
                 logger.info("%s sends %s", self._peer, _shown(message))
+                if isinstance(message, Header):
+                    self._check_header(request)
             elif not self._answer(message):
                 request.check_complete(f"data ({type(message).__name__})")
                 return message
+
+    def _check_header(self, request: Request) -> None:
+        self._connection.no_hurry()
+        if self._settings.limits is not None:
+            refuse_large(request.header, self._settings.limits.matrix)
 
     def _chain_config(self, request: Request) -> ChainConfig:
         return self._settings.chain or request.chain_config(self._settings.table)
@@ -200,10 +219,12 @@ class Session:
 
     def _scan(self, first: Any, request: Request, at_close: Callable[[], None]) -> Iterator[Any]:
         """Yield the scan up to CLOSE, or until the server ends it. Runs in the reader's thread."""
-        keeper = _Keeper(self._settings.save, request.header_xml, lambda line: self._say("WARNING", line))
+        keeper = ScanKeeper(self._settings.save, request.header_xml, lambda line: self._say("WARNING", line))
+        allowance = Allowance(self._settings.limits)
         with contextlib.closing(keeper):
             message = first
             while not isinstance(message, Close):
+                allowance.check(self._connection.bytes_read)
                 if not self._answer(message):
                     self._acquisitions += isinstance(message, ismrmrd.Acquisition)
                     keeper.keep(message)
@@ -225,7 +246,8 @@ class Session:
         if isinstance(message, Query):
             self._connection.send(Response(f"inr-recon {_version()}", message.correlation))
         elif isinstance(message, Text) and not is_json(message):
-            logger.info("%s says: %s", self._peer, operator_line("", message.text))
+            # Not what it says: that may be anything, a patient's name too.
+            logger.info("%s says something, %d characters", self._peer, len(message.text))
         elif isinstance(message, Message):
             raise ProtocolError(
                 f"a {type(message).__name__} message after the data began",
@@ -258,42 +280,6 @@ class Session:
             logger.info("%s does not listen any more", self._peer)
             if self._chain is not None:
                 self._chain.stop()
-
-
-class _Keeper:
-    """Keeps the incoming scan as a file. A disk that is full costs the file, never the reconstruction."""
-
-    def __init__(self, folder: Path | None, header_xml: str, announce: Callable[[str], None]) -> None:
-        self._announce = announce
-        self._writer: Any = None
-        if folder is None:
-            return
-        from inr_gadgets.scan_file import ScanWriter
-
-        # The name is the server's: nothing that a client says becomes part of a path.
-        path = folder / f"scan_{time.strftime('%Y%m%dT%H%M%S')}_{next(_file_numbers):04d}.h5"
-        with self._guard():
-            self._writer = ScanWriter(path, header_xml.encode())
-            logger.info("keeping the scan in %s", path)
-
-    def keep(self, item: Any) -> None:
-        if self._writer is not None and isinstance(item, ismrmrd.Acquisition | ismrmrd.Waveform):
-            with self._guard():
-                self._writer.append(item)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            with self._guard():
-                self._writer.close()
-
-    @contextlib.contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            yield
-        except (InrError, OSError) as error:
-            self._writer = None
-            logger.exception("the scan is not kept")
-            self._announce(f"the scan is not kept on the server: {error}")
 
 
 @contextlib.contextmanager

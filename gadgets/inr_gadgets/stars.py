@@ -103,6 +103,11 @@ class Stars:
             return None
         return self._complete(position, angle)
 
+    @property
+    def pending(self) -> int:
+        """Readouts that wait for the other partitions of their angle."""
+        return sum(map(len, self._waiting.values()))
+
     def finish(self) -> None:
         """Count and forget the angles that the end of the scan, or a change of the plane, cut short."""
         self.dropped += len(self._waiting)

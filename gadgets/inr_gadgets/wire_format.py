@@ -23,8 +23,10 @@ from gadgetron.types.recon_data import (
     read_sampling_description,
     write_recon_data,
 )
+from numpy.typing import NDArray
 
 from inr_core.errors import DataError, ProtocolError
+from inr_core.noise import MOST_COILS
 from inr_gadgets.messages import (
     NAME_BYTES,
     Close,
@@ -38,6 +40,7 @@ from inr_gadgets.messages import (
     Text,
     decode,
 )
+from inr_gadgets.plain_xml import check_xml
 
 MIB = 1 << 20
 # The most bytes that one message may have; what announces more than that is a fault of the sender, not a scan.
@@ -72,7 +75,7 @@ class Source(Protocol):
     def read(self, nbytes: int) -> bytes:
         """Return exactly that many bytes."""
 
-    def read_writable(self, nbytes: int) -> bytearray:
+    def read_writable(self, nbytes: int) -> NDArray[np.uint8]:
         """Return exactly that many bytes, in memory that arrays made from it may change."""
 
     def malformed(self, reason: object) -> ProtocolError:
@@ -113,8 +116,10 @@ def _read_acquisition(source: Source) -> ismrmrd.Acquisition:
             "send without compression (the client's -P, -T, -Z)",
         )
     samples, channels, dims = head.number_of_samples, head.active_channels, head.trajectory_dimensions
+    if channels > MOST_COILS:
+        raise source.malformed(f"{channels} coils, where ISMRMRD has at most {MOST_COILS}")
     body = source.read_writable(samples * (4 * dims + 8 * channels))
-    if not body:  # which frombuffer refuses
+    if not len(body):  # which frombuffer refuses
         return ismrmrd.Acquisition(head)
     traj = np.frombuffer(body, np.float32, samples * dims).reshape(samples, dims)
     data = np.frombuffer(body, np.complex64, samples * channels, samples * dims * 4).reshape(channels, samples)
@@ -133,6 +138,7 @@ def _read_image(source: Source) -> ismrmrd.Image:
         raise source.malformed(f"image data type {data_type}, not one of {kinds}")
     (length,) = constants.uint64.unpack(source.read(8))
     attributes = decode(source.read(length), "the attributes of an image")
+    check_xml(attributes, "the attributes of an image", ProtocolError)
     head = ismrmrd.ImageHeader.from_buffer_copy(raw)
     x, y, z = head.matrix_size
     dtype = np.dtype(_IMAGE_TYPES[data_type])

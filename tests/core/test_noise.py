@@ -102,3 +102,8 @@ def test_coil_counts_must_agree(rng: np.random.Generator) -> None:
         covariance.add(unit_noise(rng, 4, 9))
     with pytest.raises(DataError, match="k-space of 4 coils; expected 5 coils, as in the noise scan"):
         whiten(unit_noise(rng, 4, 9), np.eye(5, dtype=np.complex64))
+
+
+def test_more_coils_than_there_can_be_are_refused_before_their_covariance_is_made() -> None:
+    with pytest.raises(DataError, match="a noise scan of 65535 coils; expected at most 1024; look at the sender"):
+        NoiseCovariance(65535)

@@ -360,6 +360,19 @@ def test_too_many_groups_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         gather([readout(i, set=i // 5) for i in range(30)], {"spokes_per_frame": 5})
 
 
+def test_readouts_that_wait_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a frame that never ends, and before it is clear how to read the scan."""
+    monkeypatch.setattr(module, "MOST_HELD_BYTES", 80 * readout().data.nbytes)
+    with pytest.raises(
+        DataError, match=r"95 readouts of 0.00154 MB that wait for their frames; expected at most 0.123"
+    ):
+        gather([readout(i) for i in range(200)], {"spokes_per_frame": 1000})
+    assert len(gather([readout(i) for i in range(200)], {"spokes_per_frame": 60})[0]) == 4
+    monkeypatch.setattr(module, "MOST_HELD_BYTES", 20 * readout().data.nbytes)
+    with pytest.raises(DataError, match=r"31 readouts of 0.00154 MB that wait for their frames"):
+        gather([readout(i) for i in range(200)])
+
+
 def test_an_error_of_the_source_is_its_own_and_nothing_is_flushed() -> None:
     def broken() -> Iterator[Any]:
         yield from [readout(i) for i in range(8)]

@@ -19,6 +19,7 @@ from inr_core.errors import DataError, ParameterError
 from inr_gadgets.cli import app
 from inr_gadgets.commands.common import Progress, command, parse_settings
 from inr_gadgets.image_file import ImageWriter
+from inr_gadgets.limits import ServerLimits
 
 COMMANDS = (
     "serve",
@@ -204,6 +205,19 @@ def test_methods_of_one_gadget() -> None:
     result = run(app, ["methods", "image"])
     assert result.exit_code == 0, result.output
     assert "recon." not in result.stdout
+
+
+def test_serve_takes_the_server_s_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: dict[str, object] = {}
+    monkeypatch.setattr("inr_gadgets.server.serve", lambda **given: called.update(given))
+    settings = ["--set", "server.pause_s=5", "--set", "Server.SCANS=2", "--set", "recon.virtual_coils=6"]
+    assert run(app, ["serve", *settings]).exit_code == 0
+    assert called["limits"] == ServerLimits(pause_s=5, scans=2)
+    assert called["overrides"] == {"recon.virtual_coils": "6"}
+    result = run(app, ["serve", "--set", "server.scan=2"])
+    assert result.exit_code == 1
+    assert "server has no parameter 'scan'; expected one of connections, scans" in result.stderr
+    assert "resident memory of the server" in run(app, ["methods", "server"]).stdout
 
 
 def test_an_unknown_method_lists_the_known_ones() -> None:

@@ -115,7 +115,7 @@ BAD = {
     "empty": ("", "it is not XML"),
     "DOCTYPE": (
         '<!DOCTYPE a [<!ENTITY b "c">]>' + stream(""),
-        "it has a document type or entities; expected plain XML; remove them",
+        "it with a DOCTYPE; expected XML without document type and entities; remove",
     ),
     "huge": (" " * ((1 << 20) + 1), "it has 1048577 characters; expected at most 1048576"),
     "legacy": (

@@ -107,6 +107,10 @@ def test_what_cannot_be_sent() -> None:
         serialise(ismrmrd.Image(head))
 
 
+def attributes(xml: str) -> bytes:
+    return struct.pack("<Q", len(xml)) + xml.encode()
+
+
 BAD_META = struct.pack("<Q", 7) + b"<broken"
 BAD = {
     "unknown id": (
@@ -129,8 +133,12 @@ BAD = {
     ),
     "reserved": (wire.message(6, struct.pack("<QQQ", 1, 0, 0)), "malformed QUERY .* its reserved bytes hold 1"),
     "huge readout": (
-        head_of(wire.acquisition(), number_of_samples=65535, active_channels=65535),
-        r"ACQUISITION message \(id 1008\) of 34\d{9} bytes or more; expected at most 268435456",
+        head_of(wire.acquisition(), number_of_samples=65535, active_channels=1024),
+        r"ACQUISITION message \(id 1008\) of 53\d{7} bytes or more; expected at most 268435456",
+    ),
+    "too many coils": (
+        head_of(wire.acquisition(), number_of_samples=1, active_channels=1025),
+        r"malformed ACQUISITION message \(id 1008\): 1025 coils, where ISMRMRD has at most 1024",
     ),
     "huge waveform": (
         wire.message(1026, bytes(ismrmrd.WaveformHeader(number_of_samples=65535, channels=65535))),
@@ -149,6 +157,12 @@ BAD = {
         "malformed IMAGE message .*: image data type 4, not one of 1 uint16, 2 int16",
     ),
     "attributes": (wire.message(1022, bytes(ismrmrd.ImageHeader(data_type=5)) + BAD_META), "malformed IMAGE message"),
+    "entities in attributes": (
+        wire.message(
+            1022, bytes(ismrmrd.ImageHeader(data_type=5)) + attributes('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>')
+        ),
+        "the attributes of an image with a DOCTYPE; expected XML without document type and entities",
+    ),
     "huge recon data": (
         wire.message(1023, struct.pack("<QQQQ", 1, 2, 1 << 20, 1 << 20)),
         r"RECON_DATA message \(id 1023\) of \d+ bytes or more",

@@ -50,8 +50,15 @@ def test_a_declared_encoding_other_than_the_bytes_own_does_not_matter() -> None:
         (b"<a/>", r"a malformed header \(it lacks experimentalConditions\); expected an ISMRMRD header"),
         (b"\xff\xfe<\x00", "a header that is not UTF-8 .*; expected an ISMRMRD header in UTF-8"),
         (header_xml().replace("trajectory>", "trajectorie>"), "a malformed header .*trajectorie"),
-        ('<!DOCTYPE x [<!ENTITY a "aa">]>' + header_xml()[38:], "a header with a DOCTYPE; expected .* without one"),
-        ("<?xml version='1.0'?><!doctype x>" + header_xml()[38:], "a header with a DOCTYPE"),
+        (
+            '<!DOCTYPE x [<!ENTITY a "aa">]>' + header_xml()[38:],
+            "a header with a DOCTYPE; expected XML without .* entities",
+        ),
+        ("\ufeff<?xml version='1.0'?>\n<!DOCTYPE x>" + header_xml()[38:], "a header with a DOCTYPE"),
+        ("<?xml version='1.0'?><!doctype x>" + header_xml()[38:], "a malformed header"),
+        ("<?xml version='1.0'?><?xml version='1.0' encoding='cp037'?>" + header_xml()[38:], "a malformed header"),
+        ("<a>" * 65, "a header whose elements are nested more than 64 deep; expected a flatter one"),
+        ("<a b='c' d='e'>" + "<f/>" * 49_998, "a header with more than 50000 elements; expected fewer"),
     ],
 )
 def test_what_is_no_header_is_refused_in_one_line(document: bytes | str, message: str) -> None:
@@ -92,7 +99,11 @@ def test_an_encoding_that_is_not_there() -> None:
 def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(DataError, match=r"a matrix of 0 x 32 x 1 in reconSpace of encoding 0; expected 2 to 4096"):
         encoding(header(matrix=(0, 32, 1)))
-    with pytest.raises(DataError, match="a reconstructed field of view of 0 x 300 mm; expected a positive one"):
+    with pytest.raises(DataError, match=r"of 1e-300 x 1e\+300 mm; expected 0.001 to"):
+        encoding(header(fov=(1e-300, 1e300, 8.0)))
+    with pytest.raises(
+        DataError, match=r"a reconstructed field of view of 0 x 300 mm; expected 0.001 to 100000 mm each way"
+    ):
         encoding(header(fov=(0.0, 300.0, 8.0)))
 
 

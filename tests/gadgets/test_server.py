@@ -21,6 +21,7 @@ import scans
 import wire
 from inr_core.errors import ConfigError, ParameterError
 from inr_gadgets.connection import Connection
+from inr_gadgets.limits import ServerLimits
 from inr_gadgets.messages import ConfigText, Header, Text
 from inr_gadgets.server import Server
 from inr_gadgets.wire_format import serialise
@@ -160,7 +161,7 @@ def test_an_override_of_the_real_gadgets_is_checked_without_torch() -> None:
 
 def test_one_scan_more_than_it_takes_is_refused() -> None:
     """Who only asks is answered all the same, and the slot is free again after the scan."""
-    with Server(port=0, table=wire.TABLE, warm=None, most_scans=1) as server:
+    with Server(port=0, table=wire.TABLE, warm=None, limits=ServerLimits(scans=1)) as server:
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
             sock.sendall(b"".join(GOOD[:5]))
             assert Connection(sock).read() == Text("DBG: image 1 of 8 coils\n")
@@ -235,6 +236,18 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"file cannot be made \(File exists\); expected a folder for the scans"):
         Server(port=0, save=tmp_path / "file")
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o700, False), (0o750, True), (0o704, True)])
+def test_the_folder_for_scans_is_the_owner_s_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
+) -> None:
+    Server(port=0, save=tmp_path / "new", warm=None).stop("over")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    assert "open to other users" not in caplog.text
+    (tmp_path / "new").chmod(mode)
+    Server(port=0, save=tmp_path / "new", warm=None).stop("over")
+    assert ("new holds patients' data and is open to other users; chmod 700 closes it" in caplog.text) == warned
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])

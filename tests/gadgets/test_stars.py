@@ -344,6 +344,21 @@ def test_waiting_is_bounded() -> None:
             stars.add(Row(), facts(0), position)
 
 
+def test_readouts_that_wait_for_their_angle_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inr_gadgets.buffer.MOST_HELD_BYTES", 10 * samples(0, 0).nbytes)
+    with pytest.raises(DataError, match=r"\d+ readouts of 0.00154 MB that wait for their frames"):
+        gather(scan(order="partitions"), stack_header(), spokes_per_frame=100)
+
+
+def test_a_grid_along_kz_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    kspace = np.zeros((3, 2, 4, 8), np.complex64)
+    stack = Stack(0, 3, 2, 16, 4, 5.0)
+    assert stack.transform(kspace).shape == (4, 3, 2, 8)
+    monkeypatch.setattr("inr_gadgets.conventions.stack.MOST_BYTES", 4 * kspace.nbytes - 1)
+    with pytest.raises(DataError, match=r"a frame of 0.00614 MB on the 16 points along kz; expected at most 0.00614"):
+        stack.transform(kspace)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -364,6 +379,14 @@ def test_waiting_is_bounded() -> None:
         (
             {"slices": 2},
             r"partitions 0 to 3 with kz = 0 at 2, 40 mm encoded for 2 slices in 40 mm; expected partitions",
+        ),
+        (
+            {"encoded_mm": 1e9, "recon_mm": 1e-9},
+            r"a stack of stars with 1e\+09 mm encoded for 4 slices in 1e-09 mm; expected at most 4096 points along kz",
+        ),
+        (
+            {"encoded_mm": 1e200, "recon_mm": 1e-200},
+            r"a stack of stars with 1e\+200 mm encoded for 4 slices in 1e-200 mm; expected at most 4096 points",
         ),
         ({"slices": 8, "recon_mm": 80.0}, r"40 mm encoded for 8 slices in 80 mm; expected partitions that fit the 4"),
     ],

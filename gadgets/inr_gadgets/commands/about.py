@@ -31,7 +31,7 @@ def methods(
     if as_markdown:
         print(reference.markdown(), end="")
         return
-    sections = [*reference.gadget_sections(), *reference.method_sections()]
+    sections = [*reference.gadget_sections(), reference.server_section(), *reference.method_sections()]
     if name is not None:
         names = [section.title.removeprefix("method ") for section in sections]
         if name not in names:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from inr_core.errors import ParameterError
-from inr_core.parameters import plain_name
+from inr_core.parameters import parse, plain_name
 from inr_gadgets.commands.common import FAILED, Progress, command, parse_settings, say
 
 Scan = Annotated[Path, typer.Argument(metavar="SCAN.h5", help="An ISMRMRD scan.", show_default=False)]
@@ -53,14 +53,21 @@ def serve(
 ) -> None:
     """Run an MRD server for Gadgetron's client, FIRE and OpenRecon: many scans, one after the other or at once.
 
+    --set takes the server's limits, too: inr-recon methods server lists them.
+
     Example: inr-recon serve --port 9002 --save scans
     """
     import logging
 
     from inr_gadgets import server
+    from inr_gadgets.limits import ServerLimits
 
+    given = parse_settings(settings or [])
+    ours = {name: value for name, value in given.items() if plain_name(name).startswith("server.")}
+    limits = parse(ServerLimits, {name.partition(".")[2]: value for name, value in ours.items()}, "server")
+    overrides = {name: value for name, value in given.items() if name not in ours}
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server.serve(host=host, port=port, save=save, overrides=parse_settings(settings or []), once=once)
+    server.serve(host=host, port=port, save=save, overrides=overrides, limits=limits, once=once)
 
 
 def replay(

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from inr_core.errors import DataError
 from inr_gadgets.buffer_parameters import BufferParameters
-from inr_gadgets.header import Encoding
+from inr_gadgets.header import MAX_MATRIX, Encoding
 
+MOST_BYTES = 4 << 30  # of a frame with all its partitions
 _ESCAPE = "correct the header, or set buffer.partitions=single"
 
 
@@ -90,7 +91,19 @@ class Stack:
         Returns
         -------
         (slices, coils, spokes, samples) complex64, the plane k-space of each slice
+
+        Raises
+        ------
+        DataError
+            If it would take more than :data:`MOST_BYTES`.
         """
+        nbytes = kspace.nbytes // self.n_partitions * self.grid
+        if nbytes > MOST_BYTES:
+            raise DataError(
+                f"a frame of {nbytes / 1e6:.3g} MB on the {self.grid} points along kz",
+                f"at most {MOST_BYTES / 1e6:.3g} MB",
+                "set buffer.spokes_per_frame to fewer, or correct the header",
+            )
         start = self.grid // 2 + self.first - self.center
         padding = [(0, 0)] * 4
         padding[2] = (start, self.grid - start - self.n_partitions)
@@ -123,7 +136,14 @@ def find_stack(header: Any, space: Encoding, parameters: BufferParameters) -> St
             "positive ones",
             _ESCAPE,
         )
-    grid = round(encoded_mm * n_slices / recon_mm)
+    points = encoded_mm * n_slices / recon_mm
+    if not points <= MAX_MATRIX:
+        raise DataError(
+            f"a stack of stars with {encoded_mm:g} mm encoded for {n_slices} slices in {recon_mm:g} mm",
+            f"at most {MAX_MATRIX} points along kz",
+            _ESCAPE,
+        )
+    grid = round(points)
     first, last, center, remark = _limits(header, space, parameters)
     if grid // 2 + first - center < 0 or last - center >= grid - grid // 2 or n_slices > grid:
         raise DataError(
