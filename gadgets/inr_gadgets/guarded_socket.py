@@ -155,6 +155,10 @@ class GuardedSocket:
         self._came(nbytes)
         return memory
 
+    def read_some(self, memory: memoryview) -> int:
+        """Read what is there into memory, at least a byte; 0 at the end. For streams that are no MRD messages."""
+        return int(self._receive(lambda: self._reader.readinto1(memory)))
+
     def write(self, raw: bytes) -> None:
         """Send all of it; safe from several threads, each call in one piece.
 

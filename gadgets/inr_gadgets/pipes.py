@@ -142,9 +142,16 @@ def open_sink(path: Path | None) -> int:
         raise DataError(f"{path} cannot be written ({error.strerror})", "a file for the images", HOW) from None
 
 
-def refuse_hdf5(first: bytes) -> None:
-    """Raise ProtocolError when the input begins as HDF5 files do."""
+def find_protocol(first: bytes) -> str:
+    """Return ``v1`` or ``v2`` by the first byte of a stream; v1 begins with a small number, v2 with ``yardl``.
+
+    Raises
+    ------
+    ProtocolError
+        When it is an HDF5 file.
+    """
     if first == b"\x89":
         raise ProtocolError(
             "an HDF5 file as input", "an MRD stream", "ismrmrd_hdf5_to_stream makes one of it; or use inr-recon replay"
         )
+    return "v2" if first == b"y" else "v1"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from inr_core.errors import DataError
+from inr_core.errors import DataError, MissingDependencyError, ParameterError
 from inr_gadgets.chain import GADGETS, GadgetTable, check_parameters
-from inr_gadgets.pipes import PipePair, PipeStream, open_sink, open_source, refuse_hdf5
+from inr_gadgets.pipes import PipePair, PipeStream, find_protocol, open_sink, open_source
 from inr_gadgets.replay import read_chain
 from inr_gadgets.session import Conversation, Session, SessionSettings
 from inr_gadgets.signals import Signals
@@ -24,6 +25,7 @@ def stream(
     source: Path | None = None,
     sink: Path | None = None,
     *,
+    protocol: str = "auto",
     table: GadgetTable = GADGETS,
 ) -> bool:
     """Reconstruct one scan that comes through a descriptor; called in the main thread.
@@ -39,6 +41,8 @@ def stream(
         Parameters set over those of the configuration.
     source, sink
         Files in place of the standard streams.
+    protocol
+        One of :data:`PROTOCOLS`; ``auto`` looks at the first byte.
     table
         The gadgets that a configuration may name.
 
@@ -57,10 +61,25 @@ def stream(
     check_parameters(overrides, table)
     chain = None if config is None else read_chain(config, table)
     pair = PipePair(open_source(source), open_sink(sink))
-    refuse_hdf5(pair.peek())
-    conversation: Conversation = PipeStream(pair)
+    found = find_protocol(pair.peek())
+    conversation = _speak(found if protocol == "auto" else protocol, pair)
     chosen = SessionSettings(overrides=overrides, table=table, default=_DEFAULT, chain=chain)
     return _hold(Session(conversation, str(source or "stdin"), chosen))
+
+
+def _speak(protocol: str, pair: PipePair) -> Conversation:
+    if protocol == "v1":
+        return PipeStream(pair)
+    if protocol != "v2":
+        raise ParameterError(f"--protocol {protocol}", f"one of {', '.join(PROTOCOLS)}")
+    try:
+        found = importlib.import_module("inr_gadgets.mrd2.stream")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"an MRD v2 stream needs mrd-python ({error})", "the extra 'mrd2'", "pip install 'inr-recon[mrd2]'"
+        ) from error
+    conversation: Conversation = found.Mrd2Stream(pair)
+    return conversation
 
 
 def _hold(session: Session) -> bool:

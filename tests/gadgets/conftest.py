@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 import wire
 from inr_gadgets.server import Server
+from piping import Pipes
 
 
 @pytest.fixture
@@ -27,3 +29,17 @@ def server() -> Iterator[Server]:
     with Server(port=0, table=wire.TABLE, warm=None) as running:
         yield running
     assert wire.no_threads_left(before)
+
+
+@pytest.fixture
+def pipes() -> Iterator[Callable[..., Pipes]]:
+    """Makes sessions between pipes, with the small gadgets of ``wire``; they are ended after the test."""
+    made: list[Pipes] = []
+
+    def make(*speak: Any, **settings: object) -> Pipes:
+        made.append(Pipes(*speak, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -8,7 +8,7 @@ import os
 import pty
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import ismrmrd
@@ -20,60 +20,14 @@ from typer.testing import CliRunner
 import wire
 from inr_core.errors import DataError, InrError, ParameterError, ProtocolError
 from inr_gadgets import stream as streaming
-from inr_gadgets.connection import MessageStream
 from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Text
-from inr_gadgets.pipes import PipePair, PipeStream, open_sink, open_source, refuse_hdf5
-from inr_gadgets.session import Session, SessionSettings
+from inr_gadgets.pipes import find_protocol, open_sink, open_source
 from inr_gadgets.wire_format import serialise
+from piping import Pipes
 
 GOOD = wire.messages(6)
 CONFIG, HEADER, CLOSE = GOOD[0], GOOD[1], GOOD[-1]
 DATA = GOOD[2:-1]
-
-
-class Pipes:
-    """A session between two pipes, in a thread, with our end of each."""
-
-    def __init__(self, **settings: object) -> None:
-        source, self.feed = os.pipe()
-        self.result, sink = os.pipe()
-        session = Session(PipeStream(PipePair(source, sink)), "stdin", SessionSettings(table=wire.TABLE, **settings))
-        self.session = session
-        self.thread = threading.Thread(target=session.run)
-        self.thread.start()
-        self.reader = MessageStream(PipePair(self.result, self.feed))
-
-    def write(self, raw: bytes) -> None:
-        while raw:
-            raw = raw[os.write(self.feed, raw) :]
-
-    def end(self) -> bool:
-        self.thread.join(20)
-        return self.session.done
-
-    def leave(self, *names: str) -> None:
-        """Close our ends, once."""
-        for name in names or ("feed", "result"):
-            if (descriptor := getattr(self, name)) >= 0:
-                os.close(descriptor)
-                setattr(self, name, -1)
-
-    def close(self) -> None:
-        self.leave()
-        self.thread.join(20)
-
-
-@pytest.fixture
-def pipes() -> Iterator[Callable[..., Pipes]]:
-    made: list[Pipes] = []
-
-    def make(**settings: object) -> Pipes:
-        made.append(Pipes(**settings))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def test_images_flow_while_the_scan_runs(pipes: Callable[..., Pipes]) -> None:
@@ -215,8 +169,7 @@ def test_hdf5_as_input_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scan.h5").write_bytes(b"\x89HDF\r\n")
     with pytest.raises(ProtocolError, match="an HDF5 file as input; expected an MRD stream; ismrmrd_hdf5_to_stream"):
         streaming.stream(source=tmp_path / "scan.h5", sink=tmp_path / "out")
-    refuse_hdf5(b"")
-    refuse_hdf5(b"\3")
+    assert [find_protocol(first) for first in (b"", b"\3", b"y")] == ["v1", "v1", "v2"]
 
 
 def test_a_stream_that_is_nothing_but_closed(tmp_path: Path) -> None:
@@ -278,15 +231,15 @@ def test_exit_codes_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     commands.register(app)
     calls: list[tuple[object, ...]] = []
 
-    def stream(*arguments: object) -> bool:
-        calls.append(arguments)
+    def stream(*arguments: object, protocol: str) -> bool:
+        calls.append((*arguments, protocol))
         return len(calls) == 1
 
     monkeypatch.setattr(streaming, "stream", stream)
-    arguments = ["stream", "-c", "nufft", "-i", "a", "-o", "b", "--set", "recon.device=cpu"]
+    arguments = ["stream", "-c", "nufft", "-i", "a", "-o", "b", "--set", "recon.device=cpu", "--protocol", "v2"]
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert CliRunner().invoke(app, ["stream"]).exit_code == 1
-    assert calls == [("nufft", {"recon.device": "cpu"}, Path("a"), Path("b")), (None, {}, None, None)]
+    assert calls == [("nufft", {"recon.device": "cpu"}, Path("a"), Path("b"), "v2"), (None, {}, None, None, "auto")]
 
 
 def test_a_signal_ends_the_scan(pipes: Callable[..., Pipes], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,9 @@ def stream(
     ] = None,
     source: Annotated[Path | None, typer.Option("--input", "-i", metavar="FILE", help="Read this, not stdin.")] = None,
     sink: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write this, not stdout.")] = None,
+    protocol: Annotated[
+        str, typer.Option(metavar="auto|v1|v2", help="MRD version of both streams; auto is that of the input.")
+    ] = "auto",
     settings: Settings = None,
 ) -> None:
     """Reconstruct an MRD stream from stdin to stdout, each image as it is made; what is to be said goes to stderr.
@@ -126,7 +129,7 @@ def stream(
     from inr_gadgets import stream as streaming
 
     logging.basicConfig(level=logging.INFO, format="inr-recon: %(message)s")
-    if not streaming.stream(config, parse_settings(settings or []), source, sink):
+    if not streaming.stream(config, parse_settings(settings or []), source, sink, protocol=protocol):
         raise typer.Exit(FAILED)
 
 
