@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,17 +18,17 @@ from inr_core.gradient_delays import GradientDelays, corrected
 from inr_core.parameters import parameter, parse, plain_name
 from inr_core.trajectory import golden_angle, radial_trajectory, raga_angle, spoke_angles
 from inr_gadgets.clock import TICK_MS
+from inr_gadgets.prescription import Prescription, prescribe
 from inr_gadgets.scan_file import ScanWriter
+from inr_gadgets.simulated_physiology import WAVEFORM_INFORMATION, waveforms
 
 if TYPE_CHECKING:
     from inr_core.phantoms import Grid, Phantom
 
-PHANTOMS = ("cine", "dce")
+PHANTOMS = ("cine", "dce", "quadrants")
 # Where a phantom is usually scanned otherwise. A spoke of a slice every 60 ms is what a stack of stars of twelve
 # partitions at a TR of 5 ms has; 40 frames of 34 spokes then take 82 s.
 PHANTOM_DEFAULTS: Mapping[str, Mapping[str, object]] = {"dce": {"fov_mm": 380.0, "spokes": 34, "tr_ms": 60.0}}
-
-_ECG_WAVEFORM_ID, _ECG_SAMPLE_MS, _ECG_SAMPLES = 0, 2.5, 40
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,13 @@ class SimulationParameters:
     matrix: int = parameter(96, "reconstructed matrix along x", unit="pixels", minimum=16, maximum=1024)
     matrix_y: int = parameter(0, "along y; 0 for the same as x", unit="pixels", minimum=0, maximum=1024)
     fov_mm: float = parameter(300.0, "field of view along x; pixels are square", unit="mm", minimum=1)
+    position: str = parameter(
+        "10:-20:30", "centre of the field of view, L:P:S towards the patient's left, back and head", unit="mm"
+    )
+    orientation: str = parameter(
+        "T", "T, C or S; T:C20 tilted by 20 degrees from transversal towards coronal; T:C20:S-10 double-oblique"
+    )
+    rotation_deg: float = parameter(0.0, "in-plane rotation, from read_dir towards phase_dir", unit="degrees")
     frames: int = parameter(40, "number of frames", minimum=1)
     spokes: int = parameter(13, "spokes of a frame", minimum=1)
     coils: int = parameter(8, "receive coils", minimum=1, maximum=1024)
@@ -59,7 +66,9 @@ class SimulationParameters:
     noise: float = parameter(1e-3, "standard deviation of the real part, relative to the largest sample", minimum=0)
     noise_correlation: float = parameter(0.0, "correlation of the noise of neighbouring coils", minimum=0, maximum=0.95)
     noise_scan: bool = parameter(False, "begin with a noise readout")
-    ecg: bool = parameter(False, "send an electrocardiogram as waveforms between the readouts")
+    ecg: bool = parameter(
+        False, "send electrocardiogram and respiration as waveforms between the readouts, with their triggers"
+    )
     period_ms: float = parameter(900.0, "duration of a heart beat", unit="ms", minimum=100)
     respiration_mm: float = parameter(0.0, "path of heart and liver with the breath", unit="mm", minimum=0, maximum=5)
     respiration_ms: float = parameter(4000.0, "duration of a breath", unit="ms", minimum=100)
@@ -115,7 +124,8 @@ def simulate(
     spokes times the coils' root-sum-of-squares; ``coils`` (coils, x, y) complex64 with unit root-sum-of-squares;
     ``spokes``, ``angle_deg``, ``times_ms`` (frames,), ``period_ms`` and ``sigma``. The liver has regions of interest,
     too: ``roi_aorta``, ``roi_portal_vein``, ``roi_liver`` and ``roi_lesion`` (x, y) bool. Of a stack of stars truth and
-    regions have slices before x. Note x before y: the image is ``truth[frame].T``. Truth and data share the scale of
+    regions have slices before x. Of the quadrants it holds ``marks_mm`` (4, 3): L, P and S of the marks, brightest
+    first. Note x before y: the image is ``truth[frame].T``. Truth and data share the scale of
     :func:`inr_core.phantoms.kspace`. Every spoke sees the object at its own time.
 
     Parameters
@@ -221,7 +231,7 @@ def _write(writer: ScanWriter, p: SimulationParameters, progress: Callable[[floa
     # The phantoms bring torch with them, which the command line must not wait for.
     from inr_core.phantoms import CoilArray, Grid, kspace, noise, noise_correlation, truth
 
-    grid = Grid(*_geometry(p))
+    grid, plane = Grid(*_geometry(p)), prescribe(p.position, p.orientation, p.rotation_deg)
     partitions, slices, regions = _objects(p, grid)
     coils = CoilArray.loops(p.coils, grid.fov_mm, p.seed)
     rng = np.random.default_rng((p.seed, 1))
@@ -242,9 +252,11 @@ def _write(writer: ScanWriter, p: SimulationParameters, progress: Callable[[floa
                 writer.append(_noise_readout(noise((p.coils, n_samples), sigma, rng, covariance)))
         data += noise(data.shape, sigma, rng, covariance)
         for spoke, partition in np.ndindex(times.shape):
-            writer.append(_readout(p, data[:, spoke, partition], traj[spoke], int(counter[spoke]), partition))
+            writer.append(_readout(p, plane, data[:, spoke, partition], traj[spoke], int(counter[spoke]), partition))
         if p.ecg:
-            for waveform in _ecg(p, times[0, 0], times[0, 0] + p.spokes * p.tr_ms):
+            end_ms, beats = times[0, 0] + p.spokes * p.tr_ms, {"period_ms": p.period_ms}
+            beats |= {"respiration_ms": p.respiration_ms, "readout_ms": p.readout_ms}
+            for waveform in waveforms(times[0, 0], end_ms, **beats):
                 writer.append(waveform)
         moments.append(times.mean())
         images.append([truth(layer, grid, np.array([times.mean()]), coils)[0] for layer in slices])
@@ -257,6 +269,7 @@ def _write(writer: ScanWriter, p: SimulationParameters, progress: Callable[[floa
         "times_ms": np.array(moments),
         "period_ms": p.period_ms,
         "sigma": sigma,
+        **_marks(p, plane),
         **{f"roi_{name}": _as_stored(masks, p, axis=0) for name, masks in regions.items()},
     }
 
@@ -269,8 +282,11 @@ def _as_stored(images: np.ndarray, p: SimulationParameters, axis: int) -> np.nda
 
 def _objects(p: SimulationParameters, grid: Grid) -> tuple[list[Phantom], list[Phantom], dict[str, np.ndarray]]:
     """What each partition sees, what each slice shows, and the regions of interest, name to (slices, y, x) bool."""
-    from inr_core.phantoms import CinePhantom, DcePhantom, Slab
+    from inr_core.phantoms import CinePhantom, DcePhantom, QuadrantPhantom, Slab
 
+    if p.phantom == "quadrants":
+        _check_fit(grid.fov_mm, QuadrantPhantom.SIZE_MM)
+        return [QuadrantPhantom()], [QuadrantPhantom()], {}
     if p.phantom == "cine":
         _check_fit(grid.fov_mm, CinePhantom.SIZE_MM)
         heart = CinePhantom(period_ms=p.period_ms, respiration_mm=p.respiration_mm, respiration_ms=p.respiration_ms)
@@ -286,6 +302,15 @@ def _objects(p: SimulationParameters, grid: Grid) -> tuple[list[Phantom], list[P
     masks = [slab.regions(grid.points, i) for i in numbers]
     regions = {name: np.stack([mask[name] for mask in masks]) for name in DcePhantom.REGIONS}
     return [slab.partition(i) for i in numbers], [slab.slice(i) for i in numbers], regions
+
+
+def _marks(p: SimulationParameters, plane: Prescription) -> dict[str, np.ndarray]:
+    """Where the marks of the quadrants lie in the patient."""
+    from inr_core.phantoms import QuadrantPhantom
+
+    if p.phantom != "quadrants":
+        return {}
+    return {"marks_mm": np.array([plane.at(x, y) for (x, y), _ in QuadrantPhantom.MARKS])}
 
 
 def _geometry(p: SimulationParameters) -> tuple[tuple[int, int], tuple[float, float]]:
@@ -304,7 +329,7 @@ def _check_fit(fov_mm: tuple[float, float], size_mm: tuple[float, float]) -> Non
 
 
 def _readout(
-    p: SimulationParameters, data: np.ndarray, traj: np.ndarray, counter: int, partition: int
+    p: SimulationParameters, plane: Prescription, data: np.ndarray, traj: np.ndarray, counter: int, partition: int
 ) -> ismrmrd.Acquisition:
     """One spoke of a partition, with everything that a scanner would put into its header."""
     frame, spoke = divmod(counter, p.spokes)
@@ -316,8 +341,9 @@ def _readout(
     readout.acquisition_time_stamp = round(time_ms / TICK_MS)
     # The first physiological stamp is the time since the R wave.
     readout.physiology_time_stamp[0] = round(time_ms % p.period_ms / TICK_MS)
-    readout.position[:] = (10.0, -20.0, 30.0)
-    readout.read_dir[:], readout.phase_dir[:], readout.slice_dir[:] = (1, 0, 0), (0, 1, 0), (0, 0, 1)
+    readout.position[:] = tuple(plane.position)
+    readout.read_dir[:], readout.phase_dir[:] = tuple(plane.read_dir), tuple(plane.phase_dir)
+    readout.slice_dir[:] = tuple(plane.slice_dir)
     readout.idx.kspace_encode_step_1, readout.idx.kspace_encode_step_2 = spoke, partition
     readout.idx.repetition = frame % (1 << 16)
     if spoke == partition == 0:
@@ -336,25 +362,9 @@ def _noise_readout(data: np.ndarray) -> ismrmrd.Acquisition:
     return readout
 
 
-def _ecg(p: SimulationParameters, start_ms: float, end_ms: float) -> Iterator[ismrmrd.Waveform]:
-    """The electrocardiogram's blocks that begin in [start, end): P, Q, R, S and T as Gaussian bumps around 2048."""
-    block_ms = _ECG_SAMPLES * _ECG_SAMPLE_MS
-    for block in range(math.ceil(start_ms / block_ms), math.ceil(end_ms / block_ms)):
-        since_r = (block * block_ms + np.arange(_ECG_SAMPLES) * _ECG_SAMPLE_MS + p.period_ms / 2) % p.period_ms
-        since_r -= p.period_ms / 2
-        bumps = ((-160, 25, 150), (-28, 8, -120), (0, 10, 1400), (28, 9, -280), (0.3 * p.period_ms, 45, 320))
-        voltage = np.sum([height * np.exp(-(((since_r - at) / width) ** 2)) for at, width, height in bumps], axis=0)
-        waveform = ismrmrd.Waveform.from_array((2048 + voltage).astype(np.uint32)[None])
-        waveform.waveform_id = _ECG_WAVEFORM_ID
-        waveform.time_stamp = round(block * block_ms / TICK_MS)
-        waveform.sample_time_us = 1000 * _ECG_SAMPLE_MS
-        waveform.scan_counter = math.ceil(block * block_ms / p.readout_ms)
-        yield waveform
-
-
 def _header_xml(p: SimulationParameters) -> str:
     (nx, ny), (fov_x, fov_y) = _geometry(p)
-    flip_deg = {"cine": 45, "dce": 12}[p.phantom]
+    flip_deg = {"cine": 45, "dce": 12, "quadrants": 45}[p.phantom]
     # Without a trajectory the header is all that says how the spokes go round.
     kind = "goldenangle" if p.angle == "golden" and p.base == "pi" else "radial"
     nz, fov_z = p.partitions, p.partitions * p.slice_mm
@@ -381,4 +391,5 @@ def _header_xml(p: SimulationParameters) -> str:
   </encoding>
   <sequenceParameters><TR>{p.readout_ms}</TR><TE>{p.readout_ms / 2}</TE>
     <flipAngle_deg>{flip_deg}</flipAngle_deg></sequenceParameters>
+  {WAVEFORM_INFORMATION if p.ecg else ""}
 </ismrmrdHeader>"""

@@ -135,18 +135,29 @@ def test_seed_makes_the_scan(tmp_path: Path) -> None:
 
 
 def test_physiology(tmp_path: Path) -> None:
-    made = simulate(tmp_path / "scan.h5", ecg=True, period_ms=150, tr_ms=10, **{**SMALL, "frames": 6})
+    made = simulate(
+        tmp_path / "scan.h5", ecg=True, period_ms=150, respiration_ms=200, tr_ms=10, **{**SMALL, "frames": 6}
+    )
     with ScanFile(made.scan) as scan:
         items = list(scan)
         waveforms = list(scan.waveforms())
+        header = ismrmrd.xsd.CreateFromDocument(scan.header_xml)
     since_r = [item.physiology_time_stamp[0] * 2.5 for item in items if isinstance(item, ismrmrd.Acquisition)]
     assert since_r == [10.0 * i % 150 for i in range(30)]
-    assert [waveform.time_stamp for waveform in waveforms] == [0, 40, 80]
-    voltage = np.concatenate([waveform.data[0] for waveform in waveforms])
+    assert [(waveform.waveform_id, waveform.time_stamp) for waveform in waveforms] == [
+        (kind, stamp) for stamp in (0, 40, 80) for kind in (0, 2)
+    ]
+    voltage, triggers = np.concatenate([waveform.data for waveform in waveforms[::2]], axis=1)
     assert len(voltage) == 120  # 300 ms, 2.5 ms each
     assert voltage[[0, 60]] == pytest.approx(voltage.max(), abs=1)  # the R waves, 150 ms apart
+    assert np.flatnonzero(triggers).tolist() == [0, 60]
+    breath, triggers = np.concatenate([waveform.data for waveform in waveforms[1::2]], axis=1)
+    assert breath.tolist() == [int(2048 - 1000 * np.cos(2 * np.pi * i / 10)) for i in range(15)]  # 20 of 200 ms
+    assert np.flatnonzero(triggers).tolist() == [0, 10]
+    kinds = [information.waveformType.value for information in header.waveformInformation]
+    assert kinds == ["ecg", "respiratory"]
     # Between the readouts, where their time is: after the 1st, the 11th and the 21st.
-    assert [i for i, item in enumerate(items) if isinstance(item, ismrmrd.Waveform)] == [1, 12, 23]
+    assert [i for i, item in enumerate(items) if isinstance(item, ismrmrd.Waveform)] == [1, 2, 13, 14, 25, 26]
 
 
 @pytest.mark.parametrize(
@@ -305,3 +316,18 @@ def test_the_data_of_a_stack_are_the_transform_of_its_truth(tmp_path: Path) -> N
 def test_only_the_liver_has_partitions() -> None:
     with pytest.raises(ParameterError, match=r"simulate.partitions = 4 of the phantom cine; expected 1, a slice"):
         simulation_parameters({"partitions": 4})
+
+
+def test_the_slice_lies_where_it_is_prescribed(tmp_path: Path) -> None:
+    given = {"position": "5:-60:70", "orientation": "C:T30", "rotation_deg": 90.0}
+    made = simulate(tmp_path / "scan.h5", phantom="quadrants", **given, **SMALL)
+    first = readouts(made.scan)[0]
+    assert list(first.position) == [5, -60, 70]
+    assert list(first.slice_dir) == pytest.approx([0, 0.75**0.5, 0.5], abs=1e-6)
+    # Turned by 90 degrees: along what was the phase direction, from head to feet and a little to the back.
+    assert list(first.read_dir) == pytest.approx([0, 0.5, -(0.75**0.5)], abs=1e-6)
+    assert list(first.phase_dir) == pytest.approx([-1, 0, 0], abs=1e-6)
+    marks = np.load(made.truth)["marks_mm"]
+    assert marks.shape == (4, 3)
+    assert marks[0] == pytest.approx([5 - 31, -60 + 0.5 * 58, 70 - 0.75**0.5 * 58])
+    assert "marks_mm" not in np.load(simulate(tmp_path / "cine.h5", **SMALL).truth)

@@ -23,7 +23,10 @@ def simulate(
     output: Annotated[Path, typer.Argument(metavar="OUT.h5", help="The scan to make.", show_default=False)],
     phantom: Annotated[
         str | None,
-        typer.Option(help="The object: cine, a beating heart; dce, a liver under contrast.", show_default="cine"),
+        typer.Option(
+            help="The object: cine, a beating heart; dce, a liver under contrast; quadrants, a mark in each.",
+            show_default="cine",
+        ),
     ] = None,
     matrix: Annotated[int | None, typer.Option(help="Reconstructed matrix, pixels.", show_default="96")] = None,
     frames: Annotated[int | None, typer.Option(help="Number of frames.", show_default="40")] = None,
@@ -44,8 +47,14 @@ def simulate(
     delays: Annotated[
         str | None, typer.Option(metavar="Sx:Sy:Sxy", help="Gradient delays, samples.", show_default="0:0:0")
     ] = None,
+    position: Annotated[
+        str | None, typer.Option(metavar="L:P:S", help="Centre of the slice, mm.", show_default="10:-20:30")
+    ] = None,
+    orientation: Annotated[
+        str | None, typer.Option(help="T, C, S, oblique T:C20, double-oblique T:C20:S-10.", show_default="T")
+    ] = None,
     noise_scan: Annotated[bool, typer.Option("--noise-scan", help="Begin with a noise readout.")] = False,
-    ecg: Annotated[bool, typer.Option("--ecg", help="Send an ECG between the readouts.")] = False,
+    ecg: Annotated[bool, typer.Option("--ecg", help="Send ECG and respiration between the readouts.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of noise and coils.", show_default="0")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="name=value", help="Any other parameter of the simulation.")
@@ -66,6 +75,8 @@ def simulate(
         "angle": angle,
         "trajectory": trajectory,
         "delays": delays,
+        "position": position,
+        "orientation": orientation,
         "noise_scan": noise_scan or None,
         "ecg": ecg or None,
         "seed": seed,
