@@ -74,7 +74,7 @@ class BufferGadget(Gadget):
         self._dropped: Counter[str] = self._opening.dropped
         self._n_frames = 0
         self._n_groups = 0
-        self._n_spokes = self._n_taken = 0
+        self._n_spokes = self._n_taken = self._n_imaging = 0
         self._warned = False
         self._spaces: dict[int, _Space] = {}
         self._positions = Positions(0, False)
@@ -161,11 +161,15 @@ class BufferGadget(Gadget):
 
     def _place(self, acquisition: Any | None, facts: Facts) -> Iterator[Frame]:
         """Put a readout, None for an unusable one, into its group's frame."""
+        position, lost = self._positions.next(facts)
+        side, number = self._opening.side, self._n_imaging + self._positions.lost
+        self._n_imaging += 1
         space = kept = None
         if acquisition is not None:
+            if side is not None:
+                acquisition = side.attach(acquisition, number)
             space = self._space(acquisition, facts)
             kept = space.sampling.check(acquisition)
-        position, lost = self._positions.next(facts)
         spokes: tuple[_Spoke, ...] | None = None
         if acquisition is not None and space is not None and kept is not None:
             self._n_spokes += 1
@@ -309,6 +313,9 @@ class BufferGadget(Gadget):
         short = sum(framer.dropped for framer in self._framers.values())
         if short:
             parts.append(f"{short} spokes of frames with too few of them left out (buffer.minimum_part)")
+        side = self._opening.side
+        if side is not None and (unused := side.unused(self._n_imaging + self._positions.lost)):
+            parts.append(unused)
         broken = sum(stars.dropped for stars in self._stars.values())
         if broken:
             parts.append(f"{broken} angles of which a partition is missing left out")

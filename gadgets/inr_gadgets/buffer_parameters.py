@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from inr_core.parameters import parameter
 
 ANGLES = ("auto", "trajectory", "user", "golden", "uniform", "step", "raga", "gadgetron2", "gadgetron3", "mrpro")
-UNITS = ("auto", "pixel", "radian", "fov", "sampled_fov")
+UNITS = ("auto", "pixel", "radian", "fov", "sampled_fov", "metre", "radian_metre")
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,18 @@ class BufferParameters:
     angle_unit: str = parameter("deg", "unit of the angle in user_float", choices=("deg", "rad"))
     trajectory_unit: str = parameter(
         "auto",
-        "unit of an embedded trajectory: cycles per pixel (reaching 0.5), radians per pixel (pi), cycles per field of "
-        "view (N/2), cycles per oversampled field of view (N)",
+        "unit of a trajectory: cycles per pixel (reaching 0.5), radians per pixel (pi), cycles per field of view "
+        "(N/2), cycles per oversampled field of view (N), cycles or radians per metre, as Pulseq has them",
         choices=UNITS,
+    )
+    trajectory_file: str = parameter(
+        "",
+        "file with the trajectory of a scan that brings none: .npy (spokes, samples, 2), .h5 or .mat with a dataset "
+        "traj or k_traj_adc, or ISMRMRD; a spoke for each imaging readout",
+        path=True,
+    )
+    trajectory_repeat: bool = parameter(
+        False, "the scan runs through the spokes of trajectory_file again and again; false: each belongs to one readout"
     )
     oversampling: float = parameter(
         0.0, "sampled over reconstructed field of view along the readout; 0 works it out", minimum=0.0, maximum=16.0

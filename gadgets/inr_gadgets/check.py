@@ -13,6 +13,7 @@ from inr_core.errors import InrError
 from inr_gadgets.buffer import BufferGadget
 from inr_gadgets.chain import GADGETS, Chain, GadgetTable
 from inr_gadgets.conventions.readouts import Group, group_of, kind
+from inr_gadgets.conventions.side_file import side_trajectory
 from inr_gadgets.conventions.understanding import Understanding, too_short, understand
 from inr_gadgets.header import parse_header
 from inr_gadgets.reference import shown
@@ -82,6 +83,8 @@ def check_scan(
         understanding = _look_at_readouts(result, header, scan.acquisitions(), parameters)
         if understanding is not None and understanding.stack is not None:
             _look_at_stack(result, header, scan.acquisitions(), parameters)
+        if understanding is not None and parameters is not None and parameters.trajectory_file:
+            _look_at_side_file(result, scan.acquisitions(), parameters)
     if chain is not None:
         result.lines += [line for gadget in chain.gadgets for line in _parameter_lines(gadget)]
     return result
@@ -122,6 +125,23 @@ def _look_at_stack(result: CheckResult, header: Any, readouts: Iterable[Any], pa
         next(iter(gadget.process(readouts)), None)
     except InrError as error:
         result.refuse(error)
+
+
+def _look_at_side_file(result: CheckResult, readouts: Iterable[Any], parameters: Any) -> None:
+    """Give each readout its spoke: whether there are enough is not seen from the first ones."""
+    side = side_trajectory(parameters)
+    if side is None:
+        return
+    number = 0
+    try:
+        for readout in readouts:
+            if kind(readout.flags) == "imaging":
+                side.attach(readout, number)
+                number += 1
+    except InrError as error:
+        result.refuse(error)
+    else:
+        result.lines += filter(None, [side.unused(number)])
 
 
 def _look_at_length(understanding: Understanding, counted: _Counted) -> None:

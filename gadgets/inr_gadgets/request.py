@@ -11,6 +11,7 @@ from typing import Any
 from inr_core.errors import ConfigError, ParameterError, ProtocolError
 from inr_core.methods import list_methods
 from inr_core.parameters import DataclassInstance, plain_name
+from inr_gadgets.buffer_parameters import BufferParameters
 from inr_gadgets.chain import ChainConfig, GadgetTable
 from inr_gadgets.configs import load_config, parse_config
 from inr_gadgets.header import parse_header
@@ -118,15 +119,16 @@ def is_json(message: Any) -> bool:
 
 def _refuse_paths(names: Iterable[str]) -> None:
     """Nothing that a client sends is used as a path."""
-    kinds: list[type[DataclassInstance]] = [ReconParameters, *(method.parameter_type for method in list_methods())]
-    paths = {f.name for kind in kinds for f in fields(kind) if f.metadata["path"]}
+    kinds: list[tuple[str, type[DataclassInstance]]] = [("buffer", BufferParameters), ("recon", ReconParameters)]
+    kinds += [("recon", method.parameter_type) for method in list_methods()]
+    paths = {(owner, f.name) for owner, kind in kinds for f in fields(kind) if f.metadata["path"]}
     for name in names:
-        for path in paths:
-            if plain_name(name).rpartition(".")[2].removeprefix("recon") == plain_name(path):
+        for owner, path in sorted(paths):
+            if plain_name(name).rpartition(".")[2].removeprefix(owner) == plain_name(path):
                 raise ParameterError(
                     f"parameter {name} from a client",
                     "files to be named where the server runs",
-                    f"inr-recon serve --set recon.{path}=FILE",
+                    f"inr-recon serve --set {owner}.{path}=FILE",
                 )
 
 

@@ -20,6 +20,8 @@ _UNIT_NAMES = {
     "radian": "+-pi (radians per pixel)",
     "fov": "+-N/2 (cycles per field of view)",
     "sampled_fov": "+-N (cycles per oversampled field of view)",
+    "metre": "cycles per metre",
+    "radian_metre": "radians per metre",
 }
 
 
@@ -116,7 +118,7 @@ def find_sampling(acquisition: Any, encoding: Encoding, parameters: BufferParame
     spacing = 1.0 / (oversampling * encoding.matrix[0])
     unit, scale = "", 1.0
     if embedded:
-        unit, scale = _unit(acquisition, full, spacing, encoding.matrix[0], parameters)
+        unit, scale = _unit(acquisition, full, spacing, encoding, parameters)
     return Sampling(
         n_coils=n_coils,
         n_samples=n_samples,
@@ -206,13 +208,16 @@ def _trajectory_columns(acquisition: Any) -> None:
         )
 
 
-def _unit(acquisition: Any, full: int, spacing: float, nx: int, parameters: BufferParameters) -> tuple[str, float]:
+def _unit(
+    acquisition: Any, full: int, spacing: float, encoding: Encoding, parameters: BufferParameters
+) -> tuple[str, float]:
     """Unit of an embedded trajectory and the factor that makes it cycles per reconstructed pixel."""
     _trajectory_columns(acquisition)
     k = acquisition.traj.astype(np.float64)
     _refuse_spokes_in_space(k)
     reach = float(np.linalg.norm(k[:, :2], axis=1).max())
     extent = 0.5 * full * spacing  # what the readout reaches, cycles per reconstructed pixel
+    nx, pixel_m = encoding.matrix[0], encoding.recon_fov_mm[0] / encoding.matrix[0] / 1000
     # A "pixel" may be one of the image or one of the acquired matrix; they differ when the image is interpolated.
     nominal = [
         ("pixel", extent),
@@ -222,6 +227,8 @@ def _unit(acquisition: Any, full: int, spacing: float, nx: int, parameters: Buff
         ("fov", extent * nx),
         # Without oversampling the two are one, and a trajectory that reaches N is in half cycles.
         ("sampled_fov", full / 2 if full > (1 + _UNIT_NEAR) * 2 * extent * nx else 2 * extent * nx),
+        ("metre", extent / pixel_m),
+        ("radian_metre", 2 * math.pi * extent / pixel_m),
     ]
     wanted = parameters.trajectory_unit
     nominal = [(unit, value) for unit, value in nominal if wanted in ("auto", unit)]
@@ -229,9 +236,9 @@ def _unit(acquisition: Any, full: int, spacing: float, nx: int, parameters: Buff
     if wanted == "auto" and abs(reach / value - 1) > _UNIT_NEAR:
         choices = ", ".join(f"{_UNIT_NAMES[unit]} = {value:.4g}" for unit, value in dict(nominal).items())
         raise DataError(
-            f"an embedded trajectory that reaches |k| = {reach:.4g}",
+            f"a trajectory that reaches |k| = {reach:.4g}",
             f"one of {choices}",
-            "set buffer.trajectory_unit, or buffer.angles=golden to ignore it",
+            "set buffer.trajectory_unit, or buffer.angles=golden to do without it",
         )
     return name, extent / value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from inr_gadgets.conventions.angles import AngleRule, angle_rule
 from inr_gadgets.conventions.framing import Facts, Framing, facts_of
 from inr_gadgets.conventions.readouts import kind
 from inr_gadgets.conventions.sampling import Sampling, describe_unit, find_sampling
+from inr_gadgets.conventions.side_file import side_trajectory
 from inr_gadgets.conventions.stack import Stack, find_stack
 from inr_gadgets.conventions.survey import LOOK_ALL, Survey
 from inr_gadgets.conventions.whitening import Whitener
@@ -122,6 +123,8 @@ class Opening:
         Settled at the first usable imaging readout.
     dropped
         Readouts that make no image, by kind.
+    side
+        The trajectory from a file; None without one.
     """
 
     def __init__(self, header: Any, parameters: BufferParameters) -> None:
@@ -129,6 +132,8 @@ class Opening:
         self.header, self.parameters = header, parameters
         self.whitener = Whitener(parameters.whiten == "auto", noise_bandwidth(header))
         self.dropped: Counter[str] = Counter()
+        self.side = side_trajectory(parameters)
+        self._n_imaging = 0
         self.held: list[Held] = []
         self._survey: Survey | None = None
         self._space: Encoding | None = None
@@ -153,6 +158,9 @@ class Opening:
                 self.whitener.add(acquisition)
             return False
         space = encoding(self.header, acquisition.encoding_space_ref)
+        if self.side is not None:
+            acquisition = self.side.attach(acquisition, self._n_imaging)
+        self._n_imaging += 1
         finite = is_finite(acquisition)
         if not finite:
             self.dropped["non-finite"] += 1
@@ -189,10 +197,11 @@ class Opening:
             raise self._nothing()
         framing, how = survey.framing()
         stack = find_stack(self.header, space, self.parameters)
+        rule = angle_rule(self.parameters, embedded=sampling.embedded, spokes_per_frame=framing.spokes)
         return Understanding(
             encoding=space,
             sampling=sampling,
-            rule=angle_rule(self.parameters, embedded=sampling.embedded, spokes_per_frame=framing.spokes),
+            rule=rule if self.side is None else replace(rule, text=self.side.text),
             framing=framing,
             how=how,
             interval_ms=survey.interval_ms(),
