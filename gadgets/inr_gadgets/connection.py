@@ -121,8 +121,12 @@ class MessageStream:
         self._socket.write(item.pack() if isinstance(item, Message) else serialise(item))
 
     def send_text(self, text: str) -> None:
-        """Send a line for the operator; it ends with a line feed, as Gadgetron's client adds none when it prints."""
-        self.send(Text(f"{text}\n"))
+        """Send a line for the operator.
+
+        It ends with a line feed, as Gadgetron's client adds none when it prints, and with the NUL of FIRE's definition
+        of the message, which Gadgetron's client does not print.
+        """
+        self.send(Text(f"{text}\n\0"))
 
     def interrupt(self) -> None:
         """Make reading, in whatever thread, raise StreamInterruptedError from now on; sending goes on as before."""

@@ -30,7 +30,7 @@ class Request:
     Attributes
     ----------
     config
-        The first message.
+        The first message; None when that was JSON, which may name a configuration.
     default
         The configuration of a client that names none; None if it has to name one.
     header
@@ -68,7 +68,7 @@ class Request:
                 raise ProtocolError("a configuration after the header", "the configuration first")
             self.config = message
         elif isinstance(message, Header):
-            if self.config is None and self.default is None:
+            if self._nothing_named():
                 raise ProtocolError("the header before the configuration", "the configuration first")
             if self.header is not None:
                 raise ProtocolError("a second header", "one, before the data")
@@ -80,7 +80,7 @@ class Request:
     def check_complete(self, arrived: str) -> None:
         """Raise ProtocolError when the data begin too early."""
         if self.header is None:
-            missing = "configuration" if self.config is None and self.default is None else "header"
+            missing = "configuration" if self._nothing_named() else "header"
             raise ProtocolError(f"{arrived} before the {missing}", "configuration, header, data, CLOSE")
 
     def chain_config(self, table: GadgetTable) -> ChainConfig:
@@ -97,8 +97,11 @@ class Request:
             return config
         named = self.config or self.default
         if named is None:
-            raise ConfigError("no configuration", "its name or its text before the data")
+            raise ConfigError("no configuration", "its name or its text before the header, or config in the JSON")
         return load_config(named.name, table)
+
+    def _nothing_named(self) -> bool:
+        return self.config is None and self.default is None and not self.parameters
 
     def settings(self) -> dict[str, object]:
         """Return the JSON's parameters without the names of configurations.

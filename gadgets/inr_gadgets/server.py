@@ -317,7 +317,7 @@ def _trim() -> None:
 
 def _refuse(sock: socket.socket, line: str, listen_s: float = _STOP_S) -> None:
     """Send TEXT (5) and CLOSE (4) without the modules that would not be imported."""
-    text = f"{operator_line('ERROR', line)}\n".encode()
+    text = f"{operator_line('ERROR', line)}\n\0".encode()
     with contextlib.suppress(OSError):
         sock.sendall(struct.pack("<HI", 5, len(text)) + text + struct.pack("<H", 4))
         sock.shutdown(socket.SHUT_WR)

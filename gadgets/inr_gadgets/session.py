@@ -248,6 +248,10 @@ class Session:
         elif isinstance(message, Text) and not is_json(message):
             # Not what it says: that may be anything, a patient's name too.
             logger.info("%s says something, %d characters", self._peer, len(message.text))
+        elif isinstance(message, ismrmrd.Image):
+            raise ProtocolError(
+                "an image (id 1022) from the host", "raw data", "set the host's emitter to raw; images are made here"
+            )
         elif isinstance(message, Message):
             raise ProtocolError(
                 f"a {type(message).__name__} message after the data began",

@@ -139,6 +139,20 @@ def test_json_names_the_configuration(
     assert len(wire.talk(server.port, b"".join(stream)).images) == 2
 
 
+@pytest.mark.parametrize("kind", [Text, ConfigText])
+def test_json_may_stand_in_place_of_the_configuration(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Text] | type[ConfigText]
+) -> None:
+    folder = tmp_path / "share" / "gadgetron" / "config"
+    folder.mkdir(parents=True)
+    (folder / "twos.xml").write_text(wire.CONFIG_XML)
+    monkeypatch.setenv("GADGETRON_HOME", str(tmp_path))
+    named = kind(parameters(config="twos", spokes=3)).pack()
+    assert len(wire.talk(server.port, b"".join([named, *GOOD[1:]])).images) == 2
+    query = wire.talk(server.port, named + CLOSE)
+    assert (query.items, query.closed) == ([], True)
+
+
 def test_configuration_by_name(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "share" / "gadgetron" / "config"
     folder.mkdir(parents=True)
@@ -258,6 +272,22 @@ BAD = {
     "config in the data": ([*GOOD[:6], CONFIG], 1, "a ConfigText message after the data began; expected acquisitions"),
     "header in the data": ([*GOOD[:6], HEADER], 1, "a Header message after the data began"),
     "json in the data": ([*GOOD[:6], Text(parameters(spokes=2)).pack()], 1, "a Text message after the data began"),
+    "image": (
+        [CONFIG, HEADER, serialise(wire.image()), CLOSE],
+        0,
+        "an image (id 1022) from the host; expected raw data",
+    ),
+    "image in the data": ([*GOOD[:6], serialise(wire.image())], 1, "an image (id 1022) from the host; expected raw"),
+    "json first, without a config": (
+        [ConfigText(parameters(spokes=3)).pack(), *GOOD[1:]],
+        0,
+        "no configuration; expected its name or its text before the header, or config in the JSON",
+    ),
+    "json first, no header": (
+        [ConfigText(parameters(config="x")).pack(), *DATA],
+        0,
+        "data (Acquisition) before the he",
+    ),
     "response": ([CONFIG, HEADER, Response("r").pack()], 0, "a Response message after the data began"),
     "not JSON": (bad_json("{spokes"), 0, "parameters that are not JSON (Expecting property name"),
     "no parameters": (

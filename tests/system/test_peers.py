@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from inr_gadgets.configs import find_config
@@ -23,6 +27,7 @@ from inr_gadgets.simulate import simulate
 pytestmark = pytest.mark.peer
 
 FRAMES = 4
+LEVELS = ("DBG", "WRN", "ERR")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,13 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     with Server(port=0, overrides={"recon.refine_passes": "1"}) as server:
+        yield server.port
+
+
+@pytest.fixture(scope="module")
+def plain_port() -> Iterator[int]:
+    """A server without settings of its own, as they are not of every method."""
+    with Server(port=0) as server:
         yield server.port
 
 
@@ -109,16 +121,84 @@ def test_what_gadgetron_s_client_prints_of_a_refusal(
     assert_both_series(output)
 
 
-def test_python_ismrmrd_server_s_client(python_client: Path, port: int, scan: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out.h5"
-    words = ["-p", str(port), "-c", "inr_dynamic", "-w", "-o", str(output), "-G", "g", str(scan)]
+def send_by_python(client: Path, port: int, scan: Path, folder: Path, *options: str) -> str:
+    """Run python-ismrmrd-server's client in a folder and return what it logged."""
+    words = [str(client), "-p", str(port), "-o", str(folder / "out.h5"), "-G", "g", *options, str(scan)]
     done = subprocess.run(
-        [sys.executable, "client.py", *words],
-        cwd=python_client.parent,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        [sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert_both_series(output)
+    assert "Session complete" in done.stderr
+    return done.stderr
+
+
+def said(log: str) -> list[str]:
+    """Our lines in the client's log."""
+    return [line for line in (one.partition(" -     ")[2] for one in log.splitlines()) if line[:3] in LEVELS]
+
+
+def with_json(scan: Path, folder: Path, **parameters: object) -> Path:
+    """A copy of the scan that holds the JSON with which it was sent by a scanner."""
+    copied = folder / "with_json.h5"
+    shutil.copy(scan, copied)
+    with h5py.File(copied, "r+") as file:
+        text = json.dumps({"version": "1.1.0", "parameters": parameters}).encode()
+        made = file["dataset"].create_dataset("configAdditional", (1,), h5py.special_dtype(vlen=bytes))
+        made[0] = text
+    return copied
+
+
+def test_python_ismrmrd_server_s_client(python_client: Path, port: int, scan: Path, tmp_path: Path) -> None:
+    log = send_by_python(python_client, port, scan, tmp_path, "-c", "inr_dynamic", "-w")
+    assert_both_series(tmp_path / "out.h5")
+    assert {line[:3] for line in said(log)} == {"DBG"}
+    assert re.search(r"Sent +[1-9]\d* waveforms", log)
+
+
+def test_its_json_chooses_the_configuration(python_client: Path, plain_port: int, scan: Path, tmp_path: Path) -> None:
+    """The name that it sends first is its own default, invertcontrast, which nobody here has."""
+    copied = with_json(scan, tmp_path, config="nufft", customconfig="", conjugate="False", dtype="uint16")
+    log = send_by_python(python_client, plain_port, copied, tmp_path)
+    images, _, _ = read_series(tmp_path / "out.h5", 1, "g")
+    assert (len(images), images.dtype) == (FRAMES, np.uint16)
+    assert any("reconstructing by nufft" in line for line in said(log))
+
+
+def test_its_json_without_the_configuration(python_client: Path, plain_port: int, scan: Path, tmp_path: Path) -> None:
+    """As a configuration on its command line and --ignore-json-config make it."""
+    copied = with_json(scan, tmp_path, config="nonsense", customconfig="nonsense", dtype="uint16")
+    send_by_python(python_client, plain_port, copied, tmp_path, "-c", "nufft", "--ignore-json-config")
+    assert read_series(tmp_path / "out.h5", 1, "g")[0].dtype == np.uint16
+
+
+def test_its_json_from_a_file_beside_it(python_client: Path, plain_port: int, scan: Path, tmp_path: Path) -> None:
+    parameters = {"parameters": {"spokesperframe": "26", "dtype": "uint16"}}
+    (tmp_path / "nufft.json").write_text(json.dumps(parameters))
+    send_by_python(python_client, plain_port, scan, tmp_path, "-c", "nufft")
+    assert len(read_series(tmp_path / "out.h5", 1, "g")[0]) == FRAMES // 2
+
+
+@pytest.mark.parametrize("kind", ["xml", "json"])
+def test_its_own_configuration_as_text(
+    python_client: Path, plain_port: int, scan: Path, tmp_path: Path, kind: str
+) -> None:
+    path = find_config("nufft")
+    if kind == "json":
+        path = tmp_path / "mine.json"
+        path.write_text(json.dumps({"parameters": {"config": "nufft"}}))
+    send_by_python(python_client, plain_port, scan, tmp_path, "-C", str(path))
+    assert len(read_series(tmp_path / "out.h5", 1, "g")[0]) == FRAMES
+
+
+def test_what_it_logs_of_a_refusal(python_client: Path, plain_port: int, scan: Path, tmp_path: Path) -> None:
+    log = send_by_python(python_client, plain_port, scan, tmp_path, "-c", "nonsense")
+    (line,) = said(log)
+    assert line.startswith("ERROR: configuration 'nonsense'; expected one of cg_sense, flow, grasp")
+
+
+def test_images_that_it_sends_are_refused(python_client: Path, plain_port: int, scan: Path, tmp_path: Path) -> None:
+    send_by_python(python_client, plain_port, scan, tmp_path, "-c", "nufft")
+    (tmp_path / "out.h5").rename(tmp_path / "images.h5")
+    log = send_by_python(python_client, plain_port, tmp_path / "images.h5", tmp_path, "-c", "nufft")
+    (line,) = said(log)
+    assert line.startswith("ERROR: an image (id 1022) from the host; expected raw data")
