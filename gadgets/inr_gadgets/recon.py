@@ -22,6 +22,7 @@ from inr_core.devices import choose_device, device_name, peak_memory_mib, prepar
 from inr_core.errors import DataError, ParameterError
 from inr_core.methods import get_method, make_live
 from inr_core.parameters.inr import InrParameters
+from inr_core.solvers.control import Control
 from inr_gadgets.delayed import DelayedImages
 from inr_gadgets.device_guard import DeviceGuard
 from inr_gadgets.frame import Frame
@@ -220,8 +221,14 @@ class ReconGadget(Gadget):
             schedule.stepped(time.monotonic() - begin)
 
 
-def warm_up() -> None:
-    """Import everything and reconstruct a toy scan, so that the first frame of the first scan does not pay for it."""
+def warm_up(stopped: Callable[[], bool] = lambda: False) -> None:
+    """Import everything and reconstruct a toy scan, so that the first frame of the first scan does not pay for it.
+
+    Parameters
+    ----------
+    stopped
+        Asked before each step; True ends the warm-up: a process that exits in the middle of torch's work is aborted.
+    """
     prepare_process()
     import numpy as np
     import torch
@@ -235,11 +242,13 @@ def warm_up() -> None:
     for device in {torch.device("cpu"), choose_device("auto")}:
         method = make_live("inr", (n, n), parameters, device)
         for seed in range(3):
+            if stopped():
+                return
             generator = torch.Generator().manual_seed(seed)
             noise = torch.randn(n_coils, n_spokes, 2 * n, dtype=torch.complex64, generator=generator)
             method.add_frame(noise, traj)
             method.tune()
-        method.refine()
+        method.refine(Control(stopped=stopped))
 
 
 def _versions() -> str:

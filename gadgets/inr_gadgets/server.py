@@ -39,10 +39,13 @@ _ACCEPT_S = 5.0  # for the accepting thread to end
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # s, s, times: a cable that was pulled
 
 
-def warm_up() -> None:
+Warm = Callable[[Callable[[], bool]], None]  # told by what it calls that it is to end
+
+
+def warm_up(stopped: Callable[[], bool]) -> None:
     """Import what a first scan needs and reconstruct something tiny."""
     importlib.import_module("inr_gadgets.session")
-    importlib.import_module("inr_gadgets.recon").warm_up()
+    importlib.import_module("inr_gadgets.recon").warm_up(stopped)
 
 
 class _Client:
@@ -68,7 +71,7 @@ class Server:
         save: str | Path | None = None,
         overrides: Mapping[str, object] | None = None,
         table: GadgetTable | None = None,
-        warm: Callable[[], None] | None = warm_up,
+        warm: Warm | None = warm_up,
         after_scan: Callable[[], None] | None = None,
         limits: ServerLimits | None = None,
     ) -> None:
@@ -85,7 +88,8 @@ class Server:
         table
             The gadgets that a configuration may name; None for this package's.
         warm
-            Called in the background as soon as the server accepts; None for nothing.
+            Called in the background as soon as the server accepts, with a function that says whether the server ends;
+            None for nothing.
         after_scan
             Called after each scan, when its client has been sent CLOSE.
         limits
@@ -134,7 +138,7 @@ class Server:
         """Accept clients from now on, in the background."""
         self._begin(self._accept, "accept")
         if self._warm is not None:
-            self._begin(functools.partial(_warm_up, self._warm), "warm-up")
+            self._begin(functools.partial(_warm_up, self._warm, lambda: self._ending is not None), "warm-up")
 
     def stop(self, reason: str, *, within_s: float = _STOP_S) -> None:
         """Accept nobody more, let every session send what it has, and return when all have ended.
@@ -163,7 +167,8 @@ class Server:
                 logger.error("%s: cut, as its scan did not end within %g s", client.peer, within_s)
                 with contextlib.suppress(OSError):
                     client.sock.shutdown(socket.SHUT_RDWR)
-        _join([*(client.thread for client in clients), *self._threads], 5.0)
+        _join([client.thread for client in clients], 5.0)
+        _join(self._threads, _STOP_S)
         self._listener.close()
         self._waker.close()
 
@@ -258,7 +263,7 @@ def serve(
     *,
     once: bool = False,
     limits: ServerLimits | None = None,
-    warm: Callable[[], None] | None = warm_up,
+    warm: Warm | None = warm_up,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then let every scan send what it has, and return.
 
@@ -297,10 +302,10 @@ def _check(overrides: Mapping[str, object], table: GadgetTable | None) -> None:
     check_parameters(overrides, GADGETS if table is None else table)
 
 
-def _warm_up(warm: Callable[[], None]) -> None:
+def _warm_up(warm: Warm, stopped: Callable[[], bool]) -> None:
     began = time.monotonic()
     try:
-        warm()
+        warm(stopped)
     except Exception:
         # A scan will fail in the same way, and its operator is told then.
         logger.exception("the warm-up failed")

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ismrmrd
@@ -58,7 +58,7 @@ def test_scans_at_once(server: Server) -> None:
 def test_the_warm_up_runs_behind_and_may_fail(caplog: pytest.LogCaptureFixture) -> None:
     go, done = threading.Event(), threading.Event()
 
-    def warm() -> None:
+    def warm(stopped: Callable[[], bool]) -> None:
         go.wait(10)
         done.set()
         raise ImportError("no torch")
@@ -352,11 +352,32 @@ def test_a_cold_server_takes_its_scan_while_torch_is_loaded() -> None:
     assert [line.split(":")[0] for line in log if "closed after" in line] == ["torch True"]
 
 
+def test_a_server_that_ends_while_it_warms_up_does_so_cleanly() -> None:
+    """A process that exits in the middle of torch's work would be aborted."""
+    program = (
+        "import logging; logging.basicConfig(level='INFO', format='%(message)s')\n"
+        "from inr_gadgets import recon, server\n"
+        "make = recon.make_live\n"
+        "def told(*args):\n"
+        "    logging.info('the toy scan begins'); return make(*args)\n"
+        "recon.make_live = told\n"
+        "server.serve(port=0)"
+    )
+    with python("-c", program) as process:
+        try:
+            next(line for line in process.stderr if "the toy scan begins" in line)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+        assert "terminate called" not in process.stderr.read()
+
+
 def test_a_signal_that_another_thread_takes_ends_it() -> None:
     """The main thread is not interrupted by it, and has to notice nevertheless."""
     program = (
         "import signal, threading, time; from inr_gadgets.server import serve\n"
-        "def take():\n"
+        "def take(stopped):\n"
         "    time.sleep(0.3); signal.pthread_kill(threading.get_ident(), signal.SIGTERM); time.sleep(0.1)\n"
         "serve(port=0, warm=take)"
     )
