@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
     )
     command(group)(openrecon)
+    command(group)(fire)
     app.add_typer(group)
 
 
@@ -80,3 +81,22 @@ def openrecon(
         image = package.build_package_image(builder, spec, output)
     archive = package.package_image(spec, output, label, image, say)
     print(f"{archive}: {archive.stat().st_size / 1e6:.0f} MB, to be installed as it is")
+
+
+def fire(
+    output: Folder = Path("fire"),
+    hostname: Annotated[
+        str, typer.Option(metavar="HOST", help="The computer that runs the chroot, as FIRE reaches it.")
+    ] = "localhost",
+    config: Annotated[
+        str, typer.Option("--config", "-c", metavar="NAME", help="The configuration that FIRE asks for.")
+    ] = "inr_dynamic",
+) -> None:
+    """Write what FIRE needs beside its own files: ini file, JSON of parameters, README.
+
+    Example: inr-recon package fire --hostname 192.168.2.2 -o fire
+    """
+    from inr_gadgets.packaging.fire import write_fire
+
+    written = write_fire(output, hostname, config)
+    print(f"{output}: {', '.join(str(path.relative_to(output)) for path in written)}")
