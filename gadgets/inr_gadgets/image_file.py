@@ -126,6 +126,40 @@ class ImageWriter(Closing):
         return unique
 
 
+class ImageOutput(Closing):
+    """An image file that is made with the first image: a reconstruction that fails before leaves nothing behind.
+
+    Parameters
+    ----------
+    path, group
+        As for :class:`ImageWriter`.
+
+    Raises
+    ------
+    DataError
+        What can be said before the work: the file is no HDF5 file, or its folder is not there.
+    """
+
+    def __init__(self, path: Path, group: str | None = None) -> None:
+        self._path, self._group = path, group
+        self._writer: ImageWriter | None = None
+        if path.exists():
+            open_for_reading(path, "images").close()
+        elif not path.absolute().parent.is_dir():
+            raise DataError(f"{path.parent} is not a folder", "a folder for the images", "make it or choose another")
+
+    def append(self, image: ismrmrd.Image) -> None:
+        """Add an image; see :meth:`ImageWriter.append`."""
+        if self._writer is None:
+            self._writer = ImageWriter(self._path, self._group)
+        self._writer.append(image)
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._writer is not None:
+            self._writer.close()
+
+
 def list_series(path: str | os.PathLike[str]) -> dict[str, dict[int, int]]:
     """The series of an image file: group to series index to number of images; groups in the order of their names.
 

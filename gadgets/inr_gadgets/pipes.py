@@ -14,12 +14,17 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import ismrmrd
 
 from inr_core.errors import DataError, ProtocolError
 from inr_gadgets.connection import MessageStream, PeerGoneError
 from inr_gadgets.messages import Close, Header
 from inr_gadgets.peer_watch import SinkWatch, Watch
+
+if TYPE_CHECKING:
+    from inr_gadgets.image_file import ImageOutput
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +32,9 @@ HOW = "inr-recon stream < scan.mrd > images.mrd, or with --input and --output"
 
 
 class PipePair:
-    """Two descriptors in place of a socket; owns both."""
+    """Two descriptors in place of a socket; owns both. The sink may be set later."""
 
-    def __init__(self, source: int, sink: int) -> None:
+    def __init__(self, source: int, sink: int = -1) -> None:
         self.source, self.sink = source, sink
         self._peeked = b""
 
@@ -65,13 +70,21 @@ class PipePair:
 
 
 class PipeStream(MessageStream):
-    """A client's conversation over standard streams; see :class:`inr_gadgets.session.Conversation`."""
+    """A client's conversation over standard streams; see :class:`inr_gadgets.session.Conversation`.
+
+    Parameters
+    ----------
+    pair
+        The streams.
+    images
+        A file for the images in place of the sink; None for none.
+    """
 
     untouched = False  # who opens a pipe and sends nothing is to hear of it
 
-    def __init__(self, pair: PipePair) -> None:
+    def __init__(self, pair: PipePair, images: ImageOutput | None = None) -> None:
         super().__init__(pair)
-        self._pair = pair
+        self._pair, self._images = pair, images
 
     def read(self) -> Any:
         """Return the next message; the header is sent on as it comes."""
@@ -79,6 +92,13 @@ class PipeStream(MessageStream):
         if isinstance(message, Header):
             self.send(message)
         return message
+
+    def send(self, item: Any) -> None:
+        """Write a message or an image."""
+        if self._images is not None and isinstance(item, ismrmrd.Image):
+            self._images.append(item)
+        else:
+            super().send(item)
 
     def send_text(self, text: str) -> None:
         """Nothing: the sink holds data alone, and what is said is in the log."""
@@ -92,6 +112,12 @@ class PipeStream(MessageStream):
         with contextlib.suppress(PeerGoneError):  # nobody is left to tell
             self.send(Close())
         self.close()
+
+    def close(self) -> None:
+        """Close both ends, and the file of the images."""
+        super().close()
+        if self._images is not None:
+            self._images.close()
 
 
 def open_source(path: Path | None) -> int:

@@ -17,10 +17,10 @@ from inr_gadgets.chain import GADGETS, ChainConfig, GadgetTable
 from inr_gadgets.client import is_path, send_scan
 from inr_gadgets.configs import load_config, parse_config, read_config
 from inr_gadgets.header import parse_header
-from inr_gadgets.image_file import ImageWriter
+from inr_gadgets.image_file import ImageOutput
 from inr_gadgets.pace import Pace, is_readout
 from inr_gadgets.report import Report
-from inr_gadgets.scan_file import ScanFile, open_for_reading
+from inr_gadgets.scan_file import ScanFile
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def replay_to_file(
         if on_progress is not None:
             on_progress(counts["readouts"], counts["images"])
 
-    with contextlib.closing(_Output(output, group)) as out:
+    with contextlib.closing(ImageOutput(output, group)) as out:
 
         def keep(image: Any) -> None:
             out.append(image)
@@ -190,28 +190,6 @@ def offline_settings(method: str, preset: str | None, settings: Mapping[str, str
     get_preset(found, preset or "")
     chosen = {"recon.method": found.name, "recon.offline": "true", "recon.deterministic": "true"}
     return chosen | ({"recon.preset": preset} if preset else {}) | dict(settings)
-
-
-class _Output:
-    """The file of the images, made with the first of them: a replay that fails before leaves nothing behind."""
-
-    def __init__(self, path: Path, group: str | None) -> None:
-        self._path, self._group = path, group
-        self._writer: ImageWriter | None = None
-        # What can be said before the work is said before the work.
-        if path.exists():
-            open_for_reading(path, "images").close()
-        elif not path.absolute().parent.is_dir():
-            raise DataError(f"{path.parent} is not a folder", "a folder for the images", "make it or choose another")
-
-    def append(self, image: Any) -> None:
-        if self._writer is None:
-            self._writer = ImageWriter(self._path, self._group)
-        self._writer.append(image)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
 
 
 def _counted(items: Iterator[Any], on_sent: Callable[[int], None] | None) -> Iterator[Any]:

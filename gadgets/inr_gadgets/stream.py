@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
 from inr_gadgets.chain import GADGETS, GadgetTable, check_parameters
+from inr_gadgets.image_file import ImageOutput
 from inr_gadgets.pipes import PipePair, PipeStream, find_protocol, open_sink, open_source
 from inr_gadgets.replay import read_chain
 from inr_gadgets.session import Conversation, Session, SessionSettings
@@ -16,6 +18,7 @@ from inr_gadgets.signals import Signals
 
 PROTOCOLS = ("auto", "v1", "v2")
 _DEFAULT = "inr_dynamic"  # the configuration of a stream that names none
+_IMAGE_FILES = (".h5", ".hdf5")
 _LOOK_S = 0.1
 
 
@@ -40,7 +43,8 @@ def stream(
     settings
         Parameters set over those of the configuration.
     source, sink
-        Files in place of the standard streams.
+        Files in place of the standard streams. A sink that ends with .h5 or .hdf5 becomes an image file, as ``replay``
+        writes it (:class:`inr_gadgets.image_file.ImageWriter`); an existing one gets a new group.
     protocol
         One of :data:`PROTOCOLS`; ``auto`` looks at the first byte.
     table
@@ -60,16 +64,21 @@ def stream(
     overrides = dict(settings or {})
     check_parameters(overrides, table)
     chain = None if config is None else read_chain(config, table)
-    pair = PipePair(open_source(source), open_sink(sink))
+    pair = PipePair(open_source(source))
     found = find_protocol(pair.peek())
-    conversation = _speak(found if protocol == "auto" else protocol, pair)
+    images = None
+    if sink is not None and sink.suffix.lower() in _IMAGE_FILES:
+        images = ImageOutput(sink)
+        sink = Path(os.devnull)  # for what is not an image
+    conversation = _speak(found if protocol == "auto" else protocol, pair, images)
+    pair.sink = open_sink(sink)
     chosen = SessionSettings(overrides=overrides, table=table, default=_DEFAULT, chain=chain)
     return _hold(Session(conversation, str(source or "stdin"), chosen))
 
 
-def _speak(protocol: str, pair: PipePair) -> Conversation:
+def _speak(protocol: str, pair: PipePair, images: ImageOutput | None) -> Conversation:
     if protocol == "v1":
-        return PipeStream(pair)
+        return PipeStream(pair, images)
     if protocol != "v2":
         raise ParameterError(f"--protocol {protocol}", f"one of {', '.join(PROTOCOLS)}")
     try:
@@ -78,7 +87,7 @@ def _speak(protocol: str, pair: PipePair) -> Conversation:
         raise MissingDependencyError(
             f"an MRD v2 stream needs mrd-python ({error})", "the extra 'mrd2'", "pip install 'inr-recon[mrd2]'"
         ) from error
-    conversation: Conversation = found.Mrd2Stream(pair)
+    conversation: Conversation = found.Mrd2Stream(pair, images)
     return conversation
 
 

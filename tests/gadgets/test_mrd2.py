@@ -18,6 +18,7 @@ import wire
 from inr_core.errors import DataError, MissingDependencyError, ParameterError, ProtocolError
 from inr_gadgets import stream as streaming
 from inr_gadgets.header import parse_header
+from inr_gadgets.image_file import read_series
 from inr_gadgets.pipes import PipePair
 from piping import Pipes
 
@@ -296,6 +297,14 @@ def test_the_images_are_those_of_version_1_to_the_bit(tmp_path: Path) -> None:
     for ours, theirs in zip(images, expected, strict=True):
         np.testing.assert_array_equal(ours.data, theirs.data)
         assert ours.head.image_index == theirs.image_index
+
+
+def test_images_into_a_file(tmp_path: Path) -> None:
+    (tmp_path / "in.mrd").write_bytes(mrd_two.stream(HEADER, DATA))
+    (tmp_path / "config.xml").write_text(wire.CONFIG_XML)
+    source, sink = tmp_path / "in.mrd", tmp_path / "out.h5"
+    assert streaming.stream(str(tmp_path / "config.xml"), None, source, sink, table=wire.TABLE)
+    assert read_series(sink, 0)[0].shape == (3, 1, 1, 3, 4)
 
 
 def test_the_header_goes_back_as_it_came(tmp_path: Path) -> None:

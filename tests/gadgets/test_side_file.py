@@ -52,7 +52,7 @@ def scan(traj: np.ndarray | None) -> list[ismrmrd.Acquisition]:
 
 def frames(readouts: Iterable[Any], lines: list[str] | None = None, **parameters: Any) -> list[Frame]:
     """The frames of a scan, five spokes each."""
-    gadget = BufferGadget(scans.header(), BufferParameters(spokes_per_frame=5, **parameters))
+    gadget = BufferGadget(scans.header(), BufferParameters(spokes_per_frame=5, delays="off", **parameters))
     gadget.announce = (lines if lines is not None else []).append
     return list(gadget.process(readouts))
 

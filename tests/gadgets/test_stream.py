@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import wire
 from inr_core.errors import DataError, InrError, ParameterError, ProtocolError
 from inr_gadgets import stream as streaming
+from inr_gadgets.image_file import list_series, read_series
 from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Text
 from inr_gadgets.pipes import find_protocol, open_sink, open_source
 from inr_gadgets.wire_format import serialise
@@ -163,6 +164,26 @@ def test_an_end_from_outside_keeps_what_was_made(pipes: Callable[..., Pipes], ca
     assert list(open_pipes.reader) == []
     assert not open_pipes.end()
     assert "ERROR: told to stop (SIGTERM); sent are the 1 images made so far" in caplog.text
+
+
+def test_images_into_a_file_for_export_and_replay(tmp_path: Path) -> None:
+    (tmp_path / "in.mrd").write_bytes(b"".join(GOOD))
+    for group in (1, 2):  # an existing file gets one more
+        assert streaming.stream(source=tmp_path / "in.mrd", sink=tmp_path / "out.h5", table=wire.TABLE)
+        assert list(list_series(tmp_path / "out.h5").values()) == [{0: 3}] * group
+    data, _, meta = read_series(tmp_path / "out.h5", 0)
+    assert data.shape == (3, 1, 1, 3, 4)
+    assert meta[0]["DataRole"] == "Image"
+    with pytest.raises(DataError, match="nowhere is not a folder; expected a folder for the images"):
+        streaming.stream(source=tmp_path / "in.mrd", sink=tmp_path / "nowhere" / "out.h5", table=wire.TABLE)
+
+
+def test_nothing_is_left_behind_by_what_cannot_begin(tmp_path: Path) -> None:
+    (tmp_path / "scan.h5").write_bytes(b"\x89HDF")
+    for name in ("out.mrd", "out.h5"):
+        with pytest.raises(ProtocolError, match="an HDF5 file as input"):
+            streaming.stream(source=tmp_path / "scan.h5", sink=tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.h5"]
 
 
 def test_hdf5_as_input_is_refused(tmp_path: Path) -> None:

@@ -114,7 +114,10 @@ def stream(
         ),
     ] = None,
     source: Annotated[Path | None, typer.Option("--input", "-i", metavar="FILE", help="Read this, not stdin.")] = None,
-    sink: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write this, not stdout.")] = None,
+    sink: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write this, not stdout; an .h5 as replay writes it."),
+    ] = None,
     protocol: Annotated[
         str, typer.Option(metavar="auto|v1|v2", help="MRD version of both streams; auto is that of the input.")
     ] = "auto",

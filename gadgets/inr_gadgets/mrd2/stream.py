@@ -13,6 +13,7 @@ import mrd
 
 from inr_core.errors import DataError, ProtocolError
 from inr_gadgets.connection import PeerGoneError
+from inr_gadgets.image_file import ImageOutput
 from inr_gadgets.messages import Close, Header
 from inr_gadgets.mrd2.header import header_xml
 from inr_gadgets.mrd2.items import acquisition, image, waveform
@@ -30,8 +31,8 @@ class Mrd2Stream(PipeStream):
     The header goes back as it came, images follow as they are made.
     """
 
-    def __init__(self, pair: PipePair) -> None:
-        super().__init__(pair)
+    def __init__(self, pair: PipePair, images: ImageOutput | None = None) -> None:
+        super().__init__(pair, images)
         self._messages = self._read_all()
         self._writer: Any = None
 
@@ -60,7 +61,9 @@ class Mrd2Stream(PipeStream):
         PeerGoneError
             When nobody reads the sink any more.
         """
-        if isinstance(item, ismrmrd.Image):
+        if self._images is not None:
+            super().send(item)
+        elif isinstance(item, ismrmrd.Image):
             self._write([image(item)])
 
     def finish(self, hurry: threading.Event | None = None) -> None:
