@@ -201,13 +201,13 @@ class Frame(ReconData):  # type: ignore[misc]
     def kspace(self) -> np.ndarray:
         """(coils, spokes, samples) complex64."""
         data = self.bits[0].data.data
-        return np.ascontiguousarray(data[:, :, 0, :, 0, 0, 0].transpose(2, 1, 0))
+        return _contiguous(data[:, :, 0, :, 0, 0, 0].transpose(2, 1, 0))
 
     @property
     def traj(self) -> np.ndarray:
         """(spokes, samples, 2) float32, (kx, ky) in cycles per pixel."""
         trajectory = self.bits[0].data.trajectory
-        return np.ascontiguousarray(trajectory[:2].reshape(2, *trajectory.shape[1:3]).transpose(2, 1, 0))
+        return _contiguous(trajectory[:2].reshape(2, *trajectory.shape[1:3]).transpose(2, 1, 0))
 
     @property
     def headers(self) -> list[Any]:
@@ -255,3 +255,8 @@ class Frame(ReconData):  # type: ignore[misc]
     def group(self) -> int:
         """Number of the slice, set, contrast .. that the frame belongs to, from 0 in order of appearance."""
         return int(self.headers[0].user_int[GROUP_INDEX_SLOT])
+
+
+def _contiguous(array: np.ndarray) -> np.ndarray:
+    """The array as torch takes it without a warning: what came over a wire may not be written to."""
+    return np.require(array, requirements=["C", "W"])

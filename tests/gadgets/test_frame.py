@@ -88,8 +88,11 @@ def test_its_timing_is_known_on_the_other_side_of_a_wire_and_without_data() -> N
         here.shutdown(socket.SHUT_WR)
         (received,) = Connection(there)
     # Readouts 10 to 14, 3 ms apart in ticks of 2.5 ms.
+    over = Frame.from_recon_data(received)
+    assert over.kspace.flags.writeable
+    assert over.traj.flags.writeable
     expected = Timing(first=12, last=17, readouts=SPOKES, stride=2, triggered=False)
-    assert Frame.from_recon_data(received).timing == frame.timing == frame.without_data().timing == expected
+    assert over.timing == frame.timing == frame.without_data().timing == expected
     assert made().timing.stride == SPOKES
     frame.repetition_ms, frame.physiology = 3.0, Physiology()
     light = frame.without_data()

@@ -227,7 +227,7 @@ def test_images_between_the_pixels_lie_there_too(tmp_path: Path) -> None:
 
 def test_over_the_wire(tmp_path: Path) -> None:
     scan = PLANES["double-oblique, odd"]
-    with Server(port=0) as server, ScanFile(written(scan, tmp_path / "scan.h5")) as opened:
+    with Server(port=0, warm=None) as server, ScanFile(written(scan, tmp_path / "scan.h5")) as opened:
         how = Replay(settings=FRAMING | {"recon.method": "nufft"}, address="127.0.0.1", port=server.port)
         replay_to_file(how, opened, tmp_path / "wire.h5", on_text=lambda line: None)
     data, headers, _ = read_series(tmp_path / "wire.h5", 1)
