@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import ismrmrd
 import numpy as np
+from gadgetron.types.acquisition_bucket import AcquisitionBucket
 
 from inr_core.errors import DataError
 from inr_gadgets.buffer_parameters import BufferParameters
@@ -84,7 +85,7 @@ class BufferGadget(Gadget):
         self._delays: dict[Group, SliceDelays] = {}
 
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Frames of the acquisitions among ``items``; everything else is handed on.
+        """Frames of the acquisitions among ``items``, and of those in Gadgetron's buckets; all else is handed on.
 
         Raises
         ------
@@ -92,7 +93,7 @@ class BufferGadget(Gadget):
             If the scan cannot be read, changes its shape in mid-scan (frames that were complete come first), or ends
             without one complete frame.
         """
-        for item in items:
+        for item in _unpacked(items):
             if not isinstance(item, ismrmrd.Acquisition):
                 yield item
                 continue
@@ -320,6 +321,21 @@ class BufferGadget(Gadget):
         if broken:
             parts.append(f"{broken} angles of which a partition is missing left out")
         self.announce("; ".join(parts))
+
+
+def _unpacked(items: Iterable[Any]) -> Iterator[Any]:
+    """The items, a bucket's readouts and waveforms one by one.
+
+    Its reference readouts are left: those that are for imaging, too, are among the data as well.
+    """
+    for item in items:
+        if isinstance(item, AcquisitionBucket):
+            yield from item.waveforms
+            for acquisition in item.data:
+                acquisition.arrived = item.arrived
+                yield acquisition
+        else:
+            yield item
 
 
 def _watch(space: _Space) -> PlaneWatch:

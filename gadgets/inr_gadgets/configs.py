@@ -135,6 +135,44 @@ def parse_config(xml_text: str, table: GadgetTable = GADGETS, *, name: str = "th
     return ChainConfig(gadgets, table, name)
 
 
+def parse_configuration(text: str, owner: str) -> ET.Element | None:
+    """Read a gadget's ``<configuration>`` as Gadgetron hands it on: of an absent one only the XML declaration is left.
+
+    Raises
+    ------
+    ConfigError
+        When it is not XML, or another element.
+    """
+    bare = re.sub(r"^\s*<\?xml[^>]*\?>\s*", "", text.strip("\0 \t\r\n"))
+    if not bare:
+        return None
+    root = _parse_xml(bare, f"the configuration of {owner}")
+    if root.tag != "configuration":
+        raise ConfigError(f"<{root.tag}> in place of the configuration of {owner}", "<configuration> with properties")
+    return root
+
+
+def named_gadget(configuration: ET.Element | None, target: str | None, table: GadgetTable) -> str:
+    """Return the gadget that a link is for, by its target or by the attribute ``gadget`` of its ``<configuration>``.
+
+    Raises
+    ------
+    ConfigError
+        When neither says, or both and not the same, or it is of no gadget of the table.
+    """
+    named = None if configuration is None else configuration.get("gadget")
+    good = f"one of {', '.join(table)}"
+    if target is not None and named is not None and named != target:
+        raise ConfigError(f"a configuration of gadget '{named}' for target '{target}'", "the same in both")
+    found = target or named
+    if found is None:
+        example = f'<configuration gadget="{next(iter(table))}">'
+        raise ConfigError("a <connect> node that does not say which gadget it is for", example, good)
+    if found not in table:
+        raise ConfigError(f"gadget '{found}'", good)
+    return found
+
+
 def read_properties(configuration: ET.Element | None, owner: str) -> dict[str, str]:
     """Return the properties of a gadget's ``<configuration>``; an absent one has none.
 
@@ -162,13 +200,18 @@ def _parse_node(node: ET.Element, table: GadgetTable, name: str) -> GadgetConfig
         raise ConfigError(
             f"{name} asks for <{node.tag}> {label or ''}".rstrip(), good, "only Gadgetron itself can run other gadgets"
         )
+    configurations = node.findall("configuration")
+    configuration = configurations[0] if configurations else None
     connect = node.find("connect")
-    if connect is not None:
-        raise ConfigError(
-            f"{name} asks to <connect> to port {connect.get('port')}",
-            good,
-            "this server runs its gadgets itself and connects to nothing that a configuration names",
-        )
+    target = _executed(node, table, name, good) if connect is None else _dialled(node, connect, table, name, good)
+    if len(configurations) > 1:
+        raise ConfigError(f"{name} has two elements <configuration> for {target}", "one")
+    properties = read_properties(configuration, target)
+    return GadgetConfig(named_gadget(configuration, target, table), MappingProxyType(properties))
+
+
+def _executed(node: ET.Element, table: GadgetTable, name: str, good: str) -> str:
+    """The gadget of an ``<external>`` with ``<execute>``."""
     execute = node.findall("execute")
     if len(execute) != 1:
         raise ConfigError(f"{name} has <external> with {len(execute)} elements <execute>", good)
@@ -179,9 +222,20 @@ def _parse_node(node: ET.Element, table: GadgetTable, name: str) -> GadgetConfig
             good,
             "only gadgets of this package are run",
         )
-    if len(node.findall("configuration")) > 1:
-        raise ConfigError(f"{name} has two elements <configuration> for {target}", "one")
-    return GadgetConfig(target, MappingProxyType(read_properties(node.find("configuration"), target)))
+    return target
+
+
+def _dialled(node: ET.Element, connect: ET.Element, table: GadgetTable, name: str, good: str) -> str:
+    """The gadget of an ``<external>`` with ``<connect>``: for Gadgetron a process to dial, here one like the others."""
+    configuration = node.find("configuration")
+    target = "" if configuration is None else configuration.get("gadget", "")
+    if target not in table:
+        raise ConfigError(
+            f"{name} asks to <connect> to port {connect.get('port')}",
+            f'{good}, or <configuration gadget="{"|".join(table)}"> beside <connect>',
+            "this server runs its gadgets itself and connects to nothing that a configuration names",
+        )
+    return target
 
 
 def _parse_xml(text: str, name: str) -> ET.Element:
@@ -198,6 +252,7 @@ def _parse_xml(text: str, name: str) -> ET.Element:
 
 def _names_us(path: Path) -> bool:
     try:
-        return f'name="{MODULE}"' in read_config(path)
+        text = read_config(path)
+        return f'name="{MODULE}"' in text or any(f'<configuration gadget="{gadget}"' in text for gadget in GADGETS)
     except ConfigError:
         return False

@@ -38,6 +38,12 @@ from inr_gadgets.wire_format import MALFORMED, READERS, serialise
 
 __all__ = ["Connection", "MessageStream", "PeerGoneError", "SlowPeerError", "StreamInterruptedError", "take_over"]
 
+# Its readouts have more coordinates than samples, and so more bytes than their headers say.
+_UNCROPPED = (
+    "the readout before it has a trajectory: take Gadgetron's RemoveROOversampling, which does not crop trajectories, "
+    "out of the chain (nothing here needs it), or correct the sender"
+)
+
 
 class MessageStream:
     """One side of an MRD stream: reads messages, and sends messages and items from any thread.
@@ -55,6 +61,7 @@ class MessageStream:
 
     def __init__(self, endpoint: Endpoint, limits: ServerLimits | None = None) -> None:
         self.items_read = 0
+        self._after_trajectory = False
         self._socket = GuardedSocket(endpoint, limits)
         if limits is not None:
             self._socket.header_until = time.monotonic() + limits.header_s
@@ -97,7 +104,8 @@ class MessageStream:
         reader = READERS.get(identifier)
         if reader is None:
             known = ", ".join(f"{message.value} {message.name}" for message in MessageId)
-            raise ProtocolError(f"a message with the unknown id {identifier}", f"one of {known}", "correct the sender")
+            advice = _UNCROPPED if self._after_trajectory else "correct the sender"
+            raise ProtocolError(f"a message with the unknown id {identifier}", f"one of {known}", advice)
         try:
             with np.errstate(over="raise"):
                 item = reader(self._socket)
@@ -106,6 +114,7 @@ class MessageStream:
         if identifier > constants.GADGET_MESSAGE_INT_ID_MAX:
             item.arrived = time.monotonic()
             self.items_read += 1
+            self._after_trajectory = getattr(item, "trajectory_dimensions", 0) > 0
         return item
 
     def send(self, item: Any) -> None:

@@ -1,30 +1,21 @@
 """The gadgets as targets of Gadgetron's ``<execute name="inr_gadgets.external" target="buffer" type="python"/>``.
 
 Gadgetron runs ``python -m gadgetron PORT inr_gadgets.external buffer``, and gadgetron-python calls the target with a
-Connection that has read the gadget's ``<configuration>`` and the scan's header. TEXT is not allowed on such a link: a
-gadget's lines are logged, and an error is an ERROR message.
+Connection that has read the gadget's ``<configuration>`` and the scan's header.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from typing import Any
 
-from inr_core.errors import ConfigError, InrError
-from inr_gadgets.chain import GADGETS, ChainConfig, GadgetConfig, GadgetTable
-from inr_gadgets.configs import read_properties
-from inr_gadgets.connection import Connection, PeerGoneError, StreamInterruptedError, take_over
-from inr_gadgets.header import parse_header
-from inr_gadgets.lines import operator_line
-from inr_gadgets.messages import Error, decode
-
-logger = logging.getLogger(__name__)
+from inr_gadgets.chain import GADGETS, GadgetTable
+from inr_gadgets.connection import take_over
+from inr_gadgets.link import GadgetLink, Opening
+from inr_gadgets.messages import decode
 
 
 def buffer(connection: Any) -> None:
-    """Run the buffer gadget: acquisitions in, ReconData out."""
+    """Run the buffer gadget: acquisitions or buckets in, ReconData out."""
     run("buffer", connection)
 
 
@@ -50,38 +41,9 @@ def run(target: str, library_connection: Any, table: GadgetTable = GADGETS) -> N
     table
         The gadgets there are.
     """
-    connection = take_over(library_connection)
-    try:
-        _run(target, library_connection, connection, table)
-    except PeerGoneError as error:
-        logger.warning("%s", error)
-    except InrError as error:
-        logger.error("%s", error)
-        _tell(connection, f"{target}: {error}")
-    except Exception as error:
-        logger.exception("a fault of this program")
-        what = f"{type(error).__name__}: {error}"
-        _tell(connection, f"{target}: internal error: {what}; the gadget's log has the details")
+    raw = library_connection.raw_bytes
 
+    def opening() -> Opening:
+        return Opening(decode(raw.config or b"", f"the configuration of {target}"), decode(raw.header, "the header"))
 
-def _run(target: str, library_connection: Any, connection: Connection, table: GadgetTable) -> None:
-    header = parse_header(decode(library_connection.raw_bytes.header, "the header"))
-    if library_connection.config is None and (library_connection.raw_bytes.config or b"").strip(b"\0 \n\t\r"):
-        raise ConfigError(f"the configuration of {target} is not XML", "<configuration> with properties")
-    properties = read_properties(library_connection.config, target)
-    chain = ChainConfig((GadgetConfig(target, properties),), table).build(header)
-    chain.announce = lambda line: logger.info("%s", line)
-    with contextlib.closing(chain.run(_items(connection), connection.interrupt)) as results:
-        for result in results:
-            connection.send(result)
-
-
-def _items(connection: Connection) -> Iterator[Any]:
-    """Yield the items up to CLOSE."""
-    with contextlib.suppress(StreamInterruptedError):
-        yield from connection
-
-
-def _tell(connection: Connection, text: str) -> None:
-    with contextlib.suppress(PeerGoneError):
-        connection.send(Error(operator_line("", text)))
+    GadgetLink(take_over(library_connection), target, table).run(opening)

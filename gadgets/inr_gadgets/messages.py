@@ -28,6 +28,7 @@ class MessageId(IntEnum):
     IMAGE = constants.GADGET_MESSAGE_ISMRMRD_IMAGE
     RECON_DATA = constants.GADGET_MESSAGE_RECON_DATA
     WAVEFORM = constants.GADGET_MESSAGE_ISMRMRD_WAVEFORM
+    BUCKET = constants.GADGET_MESSAGE_BUCKET
 
 
 @dataclass(frozen=True)

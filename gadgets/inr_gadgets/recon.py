@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ismrmrd
-from gadgetron.types.recon_data import ReconData
 
 from inr_core.devices import choose_device, device_name, peak_memory_mib, prepare_process
 from inr_core.errors import DataError, ParameterError
@@ -27,6 +26,7 @@ from inr_gadgets.delayed import DelayedImages
 from inr_gadgets.device_guard import DeviceGuard
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
+from inr_gadgets.gathered import GatheredFrames
 from inr_gadgets.geometry import LIVE_SERIES, ImageNumbers, image_for
 from inr_gadgets.header import repetition_time_ms
 from inr_gadgets.lines import operator_line
@@ -90,13 +90,12 @@ class ReconGadget(Gadget):
                 return True
             return not (self.stop.is_set() or pending()) and schedule.time_for(seconds, time.monotonic())
 
-        for item in items:
-            if isinstance(item, ismrmrd.Waveform):
-                physiology.add(item)
-            if not isinstance(item, ReconData):
-                yield item
+        for frame in GatheredFrames(self.header).among(items):
+            if isinstance(frame, ismrmrd.Waveform):
+                physiology.add(frame)
+            if not isinstance(frame, Frame):
+                yield frame
                 continue
-            frame = Frame.from_recon_data(item)
             frame.repetition_ms, frame.physiology = repetition_ms, physiology
             schedule.arrived(frame.arrived, after_pause=slices.paused_before(frame))
             due = math.inf if self.parameters.deterministic else schedule.due(frame)

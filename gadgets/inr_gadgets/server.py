@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from inr_core.errors import ConfigError
 from inr_gadgets.limits import ServerLimits
@@ -30,7 +30,6 @@ from inr_gadgets.signals import Signals
 
 if TYPE_CHECKING:
     from inr_gadgets.chain import GadgetTable
-    from inr_gadgets.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +47,22 @@ def warm_up(stopped: Callable[[], bool]) -> None:
     importlib.import_module("inr_gadgets.recon").warm_up(stopped)
 
 
-class _Client:
+class Conversation(Protocol):
+    """What a server holds with one client."""
+
+    def run(self) -> bool:
+        """Hold it to its end, in the thread that calls; tell whether it was a scan."""
+
+    def end(self, reason: str) -> None:
+        """End it early; called from any thread."""
+
+
+class Client:
     """A connection, the thread that serves it, and, once it is imported and made, its session."""
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self.sock, self.peer = sock, peer
-        self.session: Session | None = None
+        self.session: Conversation | None = None
         self.thread: threading.Thread | None = None
 
 
@@ -111,7 +120,7 @@ class Server:
         self._limits = limits or ServerLimits()
         self._slots = threading.Semaphore(self._limits.scans)
         self._lock = threading.Lock()
-        self._clients: set[_Client] = set()
+        self._clients: set[Client] = set()
         self._ending: str | None = None
         self._threads: list[threading.Thread] = []
         self._listener = _listen(host, port)
@@ -182,7 +191,7 @@ class Server:
             if len(self._clients) >= self._limits.connections:
                 self._turn_away(sock, address)
                 continue
-            client = _Client(sock, f"{address[0]}:{address[1]}")
+            client = Client(sock, f"{address[0]}:{address[1]}")
             client.thread = threading.Thread(target=self._serve, args=(client,), name=client.peer, daemon=True)
             logger.info("%s: connected", client.peer)
             try:
@@ -191,7 +200,8 @@ class Server:
                     self._clients.add(client)
             except RuntimeError as error:
                 logger.error("%s: refused (%s)", client.peer, error)
-                _refuse(sock, f"this server has no thread left for another client ({error})", listen_s=0.0)
+                line = f"this server has no thread left for another client ({error})"
+                _refuse(sock, self.refusal(line), listen_s=0.0)
                 sock.close()
 
     def _turn_away(self, sock: socket.socket, address: tuple[str, int]) -> None:
@@ -201,7 +211,7 @@ class Server:
             line = (
                 f"one connection too many: this server has {most}; expected one of them to end first; try again later"
             )
-            _refuse(sock, line, listen_s=0.0)
+            _refuse(sock, self.refusal(line), listen_s=0.0)
 
     def _connections(self) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
         poll = select.poll()
@@ -220,7 +230,7 @@ class Server:
                 continue
             yield sock, (str(address[0]), int(address[1]))
 
-    def _serve(self, client: _Client) -> None:
+    def _serve(self, client: Client) -> None:
         try:
             with contextlib.closing(client.sock):
                 self._hold_session(client)
@@ -231,28 +241,38 @@ class Server:
                 self._clients.discard(client)
             _trim()
 
-    def _hold_session(self, client: _Client) -> None:
-        try:
-            # Only now: the import costs half a second, in which the next client is accepted already.
-            from inr_gadgets.connection import Connection
-            from inr_gadgets.session import Session, SessionSettings
-        except Exception as error:
-            _refuse(client.sock, f"the server is not fit to work: {error}; its log has the details")
-            raise
-        settings = SessionSettings(overrides=self._overrides, save=self._save, limits=self._limits, slots=self._slots)
-        if self._table is not None:
-            settings = dataclasses.replace(settings, table=self._table)
+    def _hold_session(self, client: Client) -> None:
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for option, value in _KEEPALIVE.items():
             if hasattr(socket, option):  # Linux has all of them
                 client.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        session = Session(Connection(client.sock, self._limits), client.peer, settings)
+        try:
+            # Only now: the import costs half a second, in which the next client is accepted already.
+            session = self.conversation(client)
+        except Exception as error:
+            _refuse(client.sock, self.refusal(f"the server is not fit to work: {error}; its log has the details"))
+            raise
         with self._lock:
             client.session, ending = session, self._ending
         if ending is not None:
             session.end(ending)
         if session.run() and self._after_scan is not None:
             self._after_scan()
+
+    def conversation(self, client: Client) -> Conversation:
+        """Make what is held with a client, importing what that needs."""
+        from inr_gadgets.connection import Connection
+        from inr_gadgets.session import Session, SessionSettings
+
+        settings = SessionSettings(overrides=self._overrides, save=self._save, limits=self._limits, slots=self._slots)
+        if self._table is not None:
+            settings = dataclasses.replace(settings, table=self._table)
+        return Session(Connection(client.sock, self._limits), client.peer, settings)
+
+    def refusal(self, line: str) -> bytes:
+        """An error in the clients' dialect, TEXT (5), without the modules that may not have been imported."""
+        text = f"{operator_line('ERROR', line)}\n\0".encode()
+        return struct.pack("<HI", 5, len(text)) + text
 
 
 def serve(
@@ -274,16 +294,29 @@ def serve(
     once
         Return after the first scan, too, whether it could be reconstructed or not: its client knows.
     """
-    with Signals() as signals:
-        server = Server(
+    run_until_told(
+        lambda end_waiting: Server(
             host,
             port,
             save=save,
             overrides=overrides,
             limits=limits,
             warm=warm,
-            after_scan=signals.end_waiting if once else None,
+            after_scan=end_waiting if once else None,
         )
+    )
+
+
+def run_until_told(make: Callable[[Callable[[], None]], Server]) -> None:
+    """Run a server until SIGINT or SIGTERM; then let every scan send what it has, and return. In the main thread.
+
+    Parameters
+    ----------
+    make
+        Makes the server; what it is given ends the waiting as a signal does, when called from any thread.
+    """
+    with Signals() as signals:
+        server = make(signals.end_waiting)
         server.start()
         logger.info("listening on %s port %d", server.host, server.port)
         name = signals.wait()
@@ -320,11 +353,10 @@ def _trim() -> None:
         trim(0)
 
 
-def _refuse(sock: socket.socket, line: str, listen_s: float = _STOP_S) -> None:
-    """Send TEXT (5) and CLOSE (4) without the modules that would not be imported."""
-    text = f"{operator_line('ERROR', line)}\n\0".encode()
+def _refuse(sock: socket.socket, refusal: bytes, listen_s: float = _STOP_S) -> None:
+    """Send a refusal and CLOSE (4)."""
     with contextlib.suppress(OSError):
-        sock.sendall(struct.pack("<HI", 5, len(text)) + text + struct.pack("<H", 4))
+        sock.sendall(refusal + struct.pack("<H", 4))
         sock.shutdown(socket.SHUT_WR)
         sock.settimeout(1.0)
         end = time.monotonic() + listen_s

@@ -171,7 +171,7 @@ class Session:
             self._chain_config(request)  # a wrong name is the better message
             raise _no_acquisitions()
         config = self._chain_config(request)
-        with _slot(self._settings.slots):
+        with slot(self._settings.slots):
             check_memory(self._settings.limits)
             self._chain = config.build(request.header, self._settings.overrides, request.settings())
             self._chain.announce = lambda line: self._say("", line)
@@ -287,7 +287,8 @@ class Session:
 
 
 @contextlib.contextmanager
-def _slot(slots: threading.Semaphore) -> Iterator[None]:
+def slot(slots: threading.Semaphore) -> Iterator[None]:
+    """Take a place among the scans that are reconstructed at once; BusyError when there is none."""
     if not slots.acquire(blocking=False):
         raise BusyError(
             "one scan too many: this server is reconstructing as many as it takes at once",

@@ -1,12 +1,13 @@
 """How each message of the MRD stream lies in bytes: one reader and one writer per kind, with gadgetron-python's types.
 
-The library's own are used where they are right. Where they are not the guard is here: reading ReconData warns, writing
-it fails with NumPy 2 when it has to be converted, int32 images lose the stream, and samples of another dtype are
-written as they lie.
+The library's own are used where they are right. Where they are not the guard is here: reading ReconData warns and fails
+on an empty encoding space, writing it fails with NumPy 2 when it has to be converted, a bucket with waveforms is not
+read at all, int32 images lose the stream, and samples of another dtype are written as they lie.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import struct
 import sys
@@ -16,6 +17,12 @@ from typing import Any, Protocol
 import ismrmrd
 import numpy as np
 from gadgetron.external import constants, readers, writers
+from gadgetron.types.acquisition_bucket import (
+    AcquisitionBucket,
+    bucket_meta,
+    read_acquisitions,
+    read_bucketstats,
+)
 from gadgetron.types.recon_data import (
     ReconBit,
     ReconBuffer,
@@ -57,6 +64,7 @@ LIMITS = {
     MessageId.WAVEFORM: 64 * MIB,
     MessageId.IMAGE: 1024 * MIB,
     MessageId.RECON_DATA: 2048 * MIB,
+    MessageId.BUCKET: 2048 * MIB,
 }
 # What a library reader raises on bytes that make no sense; ismrmrd's Meta asserts, and its XML parser has SyntaxErrors.
 MALFORMED = (
@@ -66,7 +74,7 @@ MALFORMED = (
 # ISMRMRD's image data types. ismrmrd-python takes type 4, int32, for eight bytes an element.
 _IMAGE_TYPES = {1: "uint16", 2: "int16", 3: "uint32", 5: "float32", 6: "float64", 7: "complex64", 8: "complex128"}
 _COMPRESSED = 0b1111 << 52  # flags 53 to 56
-_ACQUISITION_BYTES, _IMAGE_BYTES = 340, 198  # of the headers
+_ACQUISITION_BYTES, _IMAGE_BYTES, _WAVEFORM_BYTES = 340, 198, 40  # of the headers
 
 
 class Source(Protocol):
@@ -159,20 +167,47 @@ def _read_recon_data(source: Source) -> ReconData:
 
 
 def _read_recon_buffer(source: Source) -> ReconBuffer:
-    data = readers.read_array(source, np.complex64)
-    trajectory = readers.read_optional(source, readers.read_array, np.float32)
-    density = readers.read_optional(source, readers.read_array, np.float32)
+    data = _read_array(source, np.complex64)
+    trajectory = readers.read_optional(source, _read_array, np.float32)
+    density = readers.read_optional(source, _read_array, np.float32)
     return ReconBuffer(data, trajectory, density, _read_headers(source), read_sampling_description(source))
+
+
+def _read_shape(source: Source) -> list[int]:
+    """Gadgetron's empty array has no dimensions at all, where NumPy's would hold one element, and the library fails."""
+    return readers.read_vector(source).tolist() or [0]
+
+
+def _read_array(source: Source, kind: type[np.generic]) -> np.ndarray:
+    shape, dtype = _read_shape(source), np.dtype(kind)
+    return np.frombuffer(source.read(math.prod(shape) * dtype.itemsize), dtype).reshape(shape, order="F")
 
 
 def _read_headers(source: Source) -> np.ndarray:
     """Return an object array of acquisition headers; the library's makes NumPy guess at their layout, and warn."""
-    shape = readers.read_vector(source).tolist()
+    shape = _read_shape(source)
     raw = source.read(math.prod(shape) * _ACQUISITION_BYTES)
     headers = np.empty(math.prod(shape), dtype=object)
     for i in range(headers.size):
         headers[i] = ismrmrd.AcquisitionHeader.from_buffer_copy(raw, i * _ACQUISITION_BYTES)
     return headers.reshape(shape, order="F")
+
+
+def _read_bucket(source: Source) -> AcquisitionBucket:
+    meta = bucket_meta.from_buffer_copy(source.read(ctypes.sizeof(bucket_meta)))
+    data, data_stats = read_acquisitions(source, meta.data), read_bucketstats(source)
+    reference, reference_stats = read_acquisitions(source, meta.reference), read_bucketstats(source)
+    return AcquisitionBucket(
+        data, data_stats, reference, reference_stats, _read_waveforms(source, meta.waveforms.count)
+    )
+
+
+def _read_waveforms(source: Source, count: int) -> list[ismrmrd.Waveform]:
+    """Return a bucket's waveforms, all headers before all samples; the library asks the wrong class for the headers."""
+    heads = [ismrmrd.WaveformHeader.from_buffer_copy(source.read(_WAVEFORM_BYTES)) for _ in range(count)]
+    shapes = [(head.channels, head.number_of_samples) for head in heads]
+    samples = [np.frombuffer(source.read(4 * math.prod(shape)), np.uint32).reshape(shape) for shape in shapes]
+    return [ismrmrd.Waveform(head, data) for head, data in zip(heads, samples, strict=True)]
 
 
 READERS: dict[int, Callable[[Source], Any]] = {
@@ -188,6 +223,7 @@ READERS: dict[int, Callable[[Source], Any]] = {
     MessageId.WAVEFORM: _read_waveform,
     MessageId.IMAGE: _read_image,
     MessageId.RECON_DATA: _read_recon_data,
+    MessageId.BUCKET: _read_bucket,
 }
 
 

@@ -169,9 +169,12 @@ BAD = {
     ),
     "overflowing recon data": (
         wire.message(1023, struct.pack("<QQQQ", 1, 2, 1 << 33, 1 << 33)),
-        "malformed RECON_DATA",
+        r"RECON_DATA message \(id 1023\) of 590295810358705651744 bytes or more",
     ),
-    "recon data without dimensions": (wire.message(1023, struct.pack("<QQ", 1, 0)), "malformed RECON_DATA message"),
+    "recon data without dimensions": (
+        wire.message(1023, struct.pack("<QQ", 1, 0)),
+        r"RECON_DATA message \(id 1023\) cut short: 16 bytes came",
+    ),
     "compressed": (
         head_of(wire.acquisition(), flags=1 << 52),
         r"a compressed acquisition \(flags 53 to 56\); expected plain samples; send without compression",

@@ -93,12 +93,12 @@ BAD = {
     "config": (
         [ConfigText("<configuration>").pack(), HEADER, Close().pack()],
         0,
-        "the configuration of buffer is not XML; expected <configuration> with properties",
+        "the configuration of buffer is not XML (no element found: line 1, column 15); expected a configuration",
     ),
     "unknown id": (
-        [configuration(), HEADER, *READOUTS, wire.message(1050)],
+        [configuration(), HEADER, *READOUTS, wire.message(1049)],
         2,
-        "a message with the unknown id 1050; expected one of",
+        "a message with the unknown id 1049; expected one of",
     ),
     "cut": ([configuration(), HEADER, *READOUTS, READOUTS[0][:50]], 2, "ACQUISITION message (id 1008) cut short"),
     "no CLOSE": (

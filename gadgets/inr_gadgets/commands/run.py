@@ -1,4 +1,4 @@
-"""The commands that reconstruct: serve, replay, stream, reconstruct."""
+"""The commands that reconstruct: serve, worker, replay, stream, reconstruct."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ ReportFile = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app)(serve)
+    command(app)(worker)
     command(app)(replay)
     command(app)(stream)
     command(app)(reconstruct)
@@ -68,6 +69,26 @@ def serve(
     overrides = {name: value for name, value in given.items() if name not in ours}
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     server.serve(host=host, port=port, save=save, overrides=overrides, limits=limits, once=once)
+
+
+def worker(
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; beyond loopback it is open to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port that the configuration's <connect> names; 0 takes a free one.")
+    ] = 18000,
+) -> None:
+    """Run the gadgets for Gadgetron's <connect>: warm before the scan, many links at once (inr_dynamic_connect.xml).
+
+    Example: inr-recon worker --port 18000
+    """
+    import logging
+
+    from inr_gadgets.worker import work
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    work(host, port)
 
 
 def replay(

@@ -114,7 +114,7 @@ def find_sampling(acquisition: Any, encoding: Encoding, parameters: BufferParame
     # Of an asymmetric readout the longer half tells; a trajectory may have its centre between the two middle samples.
     middling = abs(center - n_kept // 2) <= (1 if embedded else 0)
     full = n_kept if middling else 2 * max(center, n_kept - center)
-    oversampling, doubt = _oversampling(full, encoding, parameters)
+    oversampling, doubt = _oversampling(full, encoding, parameters, embedded)
     spacing = 1.0 / (oversampling * encoding.matrix[0])
     unit, scale = "", 1.0
     if embedded:
@@ -172,7 +172,7 @@ def _center(acquisition: Any, pre: int, n_kept: int, embedded: bool) -> tuple[in
     return middle, f"centre taken as sample {middle}, not {acquisition.center_sample} as the readouts say"
 
 
-def _oversampling(full: int, encoding: Encoding, parameters: BufferParameters) -> tuple[float, str]:
+def _oversampling(full: int, encoding: Encoding, parameters: BufferParameters, embedded: bool) -> tuple[float, str]:
     """Sampled over reconstructed field of view for a full (two-sided) readout of ``full`` samples.
 
     A header may give the encoded matrix and field of view with the readout's oversampling, without it (Siemens
@@ -186,6 +186,14 @@ def _oversampling(full: int, encoding: Encoding, parameters: BufferParameters) -
     encoded_x, ratio = encoding.encoded_matrix[0], encoding.encoded_fov_mm[0] / encoding.recon_fov_mm[0]
     if encoded_x <= 0 or ratio <= 0:
         return plain, ""
+    if (
+        not embedded
+        and ratio > 1 + _NEAR
+        and abs(full / nx - 1) <= _NEAR
+        and abs(ratio * full / encoded_x - 1) <= _NEAR
+    ):
+        # Gadgetron's RemoveROOversampling: half the samples, and the header that was. A trajectory would tell.
+        return 1.0, "oversampling removed already"
     if abs(encoded_x / (ratio * nx) - 1) <= _NEAR and full <= (1 + _NEAR) * encoded_x:
         # Encoded and reconstructed pixel agree: this header means what it says, and the readout may be a short one.
         return ratio, "" if full > (1 - _NEAR) * encoded_x else f"{full} of {encoded_x} samples acquired"

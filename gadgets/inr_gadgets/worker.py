@@ -1,0 +1,96 @@
+"""The worker: a warm process that Gadgetron dials for ``<connect>``, one gadget a connection, many at once.
+
+The connections of a scan are independent of one another, as processes that Gadgetron starts would be.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from inr_gadgets.lines import operator_line
+from inr_gadgets.server import Client, Conversation, Server, run_until_told, warm_up
+
+if TYPE_CHECKING:
+    from inr_gadgets.chain import GadgetTable
+    from inr_gadgets.connection import Connection
+    from inr_gadgets.link import GadgetLink, Opening
+
+logger = logging.getLogger(__name__)
+
+PORT = 18000  # that the configurations with <connect> name
+
+
+class Worker(Server):
+    """A server whose clients are nodes of Gadgetron's stream."""
+
+    def conversation(self, client: Client) -> Conversation:
+        """A link: its first messages say which gadget it is for."""
+        from inr_gadgets.chain import GADGETS
+        from inr_gadgets.connection import Connection
+
+        table = GADGETS if self._table is None else self._table
+        return _Dialled(Connection(client.sock), client.peer, table, self._slots)
+
+    def refusal(self, line: str) -> bytes:
+        """An error in Gadgetron's dialect, ERROR (8)."""
+        text = operator_line("", line).encode()
+        return struct.pack("<HQ", 8, len(text)) + text
+
+
+class _Dialled:
+    """One connection of the worker: a gadget's link, its opening and its end."""
+
+    def __init__(self, connection: Connection, peer: str, table: GadgetTable, slots: threading.Semaphore) -> None:
+        from inr_gadgets.link import GadgetLink
+
+        self._connection, self._peer = connection, peer
+        self._link: GadgetLink = GadgetLink(connection, table=table, slots=slots)
+        self._hurry = threading.Event()
+        self._asked = False
+
+    def run(self) -> bool:
+        """Serve the link; whatever happens, the other side is told and the socket is closed."""
+        began = time.monotonic()
+        self._link.run(self._opening)
+        self._connection.finish(self._hurry)
+        logger.info("%s: closed after %.1f s", self._peer, time.monotonic() - began)
+        return self._asked
+
+    def end(self, reason: str) -> None:
+        """End it early: what is made so far is sent, then the reason, then CLOSE."""
+        self._link.end(reason)
+        self._hurry.set()
+
+    def _opening(self) -> Opening | None:
+        from inr_core.errors import ProtocolError
+        from inr_gadgets.link import Opening
+        from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header
+
+        first = self._connection.read()
+        if isinstance(first, Close):
+            return None
+        if isinstance(first, ConfigFile):
+            # A client, not Gadgetron; it aborts on ERROR.
+            line = "this is a worker for Gadgetron's <connect>; clients connect to Gadgetron or to inr-recon serve"
+            self._connection.send_text(operator_line("ERROR", line))
+            return None
+        second = self._connection.read() if isinstance(first, ConfigText) else None
+        if not isinstance(first, ConfigText) or not isinstance(second, Header):
+            came = " and ".join(type(message).__name__ for message in (first, second) if message is not None)
+            raise ProtocolError(
+                f"a link that begins with {came}",
+                "ConfigText and Header, as Gadgetron sends them",
+                "clients connect to Gadgetron or to inr-recon serve",
+            )
+        self._asked = True
+        return Opening(first.text, second.xml)
+
+
+def work(host: str = "127.0.0.1", port: int = PORT, *, warm: Callable[[], None] | None = warm_up) -> None:
+    """Work until SIGINT or SIGTERM; then let every link send what it has, and return. In the main thread."""
+    run_until_told(lambda _: Worker(host, port, warm=warm))
