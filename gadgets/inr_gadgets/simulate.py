@@ -371,7 +371,7 @@ def _header_xml(p: SimulationParameters) -> str:
     limit = "<minimum>0</minimum><maximum>{}</maximum><center>{}</center>"
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
-  <measurementInformation><measurementID>simulated_{p.phantom}_{p.seed}</measurementID>
+  <measurementInformation><measurementID>inr-recon_simulation_{p.phantom}_{p.seed}</measurementID>
     <patientPosition>HFS</patientPosition><protocolName>simulated {p.phantom}</protocolName></measurementInformation>
   <acquisitionSystemInformation><systemVendor>inr-recon</systemVendor><systemModel>simulation</systemModel>
     <systemFieldStrength_T>2.89</systemFieldStrength_T><receiverChannels>{p.coils}</receiverChannels>

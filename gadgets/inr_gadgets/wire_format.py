@@ -180,7 +180,7 @@ def _read_shape(source: Source) -> list[int]:
 
 def _read_array(source: Source, kind: type[np.generic]) -> np.ndarray:
     shape, dtype = _read_shape(source), np.dtype(kind)
-    return np.frombuffer(source.read(math.prod(shape) * dtype.itemsize), dtype).reshape(shape, order="F")
+    return np.frombuffer(source.read_writable(math.prod(shape) * dtype.itemsize), dtype).reshape(shape, order="F")
 
 
 def _read_headers(source: Source) -> np.ndarray:

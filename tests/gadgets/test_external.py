@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import ismrmrd
@@ -17,11 +13,9 @@ import numpy as np
 import pytest
 from gadgetron.external import connection as library
 
-import scans
 import wire
 from inr_gadgets import external
 from inr_gadgets.connection import Connection
-from inr_gadgets.frame import Frame
 from inr_gadgets.messages import Close, ConfigText, Error, Header
 from inr_gadgets.wire_format import serialise
 
@@ -144,49 +138,6 @@ def test_the_targets_are_the_table_s_gadgets(monkeypatch: pytest.MonkeyPatch) ->
     for name in external.GADGETS:
         getattr(external, name)("connection")
     assert called == [(name, "connection") for name in ("buffer", "recon", "image")]
-
-
-def as_gadgetron_starts_it(target: str, stream: list[bytes]) -> list[Any]:
-    """Run ``python -m gadgetron PORT inr_gadgets.external TARGET``; return what the real gadget sends, up to CLOSE."""
-    roots = [str(Path(module.__file__).parents[1]) for module in (sys.modules["inr_core"], sys.modules["inr_gadgets"])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(roots), "OMP_NUM_THREADS": "1"}
-    with socket.create_server(("localhost", 0)) as listener:
-        command = [sys.executable, "-m", "gadgetron", str(listener.getsockname()[1]), "inr_gadgets.external", target]
-        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-            listener.settimeout(30)
-            sock, _ = listener.accept()
-            with sock:
-                sock.sendall(b"".join(stream))
-                items = list(Connection(sock))
-            _, log = process.communicate(timeout=30)
-    assert process.returncode == 0, log
-    assert "Traceback" not in log
-    return items
-
-
-def test_the_real_buffer_in_a_process_of_its_own() -> None:
-    header = Header(scans.header_xml()).pack()
-    readouts = [serialise(scans.readout(number)) for number in range(2 * scans.SPOKES)]
-    stream = [configuration(spokes_per_frame=str(scans.SPOKES)), header, *readouts, Close().pack()]
-    frames = [Frame.from_recon_data(item) for item in as_gadgetron_starts_it("buffer", stream)]
-    assert [frame.index for frame in frames] == [0, 1]
-    assert frames[1].kspace.shape[:2] == (scans.COILS, scans.SPOKES)
-    assert [head.scan_counter for head in frames[1].headers] == list(range(scans.SPOKES, 2 * scans.SPOKES))
-
-
-def test_the_real_image_gadget_in_a_process_of_its_own() -> None:
-    raw = ismrmrd.Image.from_array(np.full((4, 4), 3 + 4j, np.complex64), transpose=False, image_series_index=1)
-    raw.meta = {"inr_frame": "0", "inr_arrived": "1.5"}
-    (got,) = as_gadgetron_starts_it("image", [configuration(), HEADER, serialise(raw), Close().pack()])
-    assert got.data.dtype == np.float32
-    np.testing.assert_allclose(got.data, 1000, rtol=1e-5)
-    assert float(got.meta["inr_latency_ms"]) > 0
-
-
-def test_an_error_in_a_process_of_its_own() -> None:
-    stream = [configuration(nonsense="1"), HEADER, *READOUTS, Close().pack()]
-    (error,) = as_gadgetron_starts_it("buffer", stream)
-    assert error.text.startswith("buffer: buffer has no parameter 'nonsense'; expected one of")
 
 
 def test_sizes_of_the_structures() -> None:

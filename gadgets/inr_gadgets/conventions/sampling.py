@@ -223,7 +223,8 @@ def _unit(
     _trajectory_columns(acquisition)
     k = acquisition.traj.astype(np.float64)
     _refuse_spokes_in_space(k)
-    reach = float(np.linalg.norm(k[:, :2], axis=1).max())
+    kept = k[acquisition.discard_pre : len(k) - acquisition.discard_post, :2]
+    reach = float(np.linalg.norm(kept, axis=1).max())
     extent = 0.5 * full * spacing  # what the readout reaches, cycles per reconstructed pixel
     nx, pixel_m = encoding.matrix[0], encoding.recon_fov_mm[0] / encoding.matrix[0] / 1000
     # A "pixel" may be one of the image or one of the acquired matrix; they differ when the image is interpolated.
