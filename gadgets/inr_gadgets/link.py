@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from inr_core.errors import InrError
+from inr_gadgets.allowance import Allowance
 from inr_gadgets.chain import GADGETS, Chain, ChainConfig, GadgetConfig, GadgetTable, gadget_class
 from inr_gadgets.configs import named_gadget, parse_configuration, read_properties
 from inr_gadgets.connection import Connection, PeerGoneError, StreamInterruptedError
 from inr_gadgets.header import parse_header
+from inr_gadgets.limits import ServerLimits
 from inr_gadgets.lines import operator_line
 from inr_gadgets.messages import Error
 from inr_gadgets.session import slot
@@ -46,6 +48,8 @@ class GadgetLink:
         The gadgets there are.
     slots
         One is taken by a gadget that holds a scan's reconstruction; without a free one it is refused.
+    limits
+        What the scan may take; None for no limits.
     """
 
     def __init__(
@@ -54,8 +58,10 @@ class GadgetLink:
         target: str | None = None,
         table: GadgetTable = GADGETS,
         slots: threading.Semaphore | None = None,
+        limits: ServerLimits | None = None,
     ) -> None:
         self._connection, self._target, self._table, self._slots = connection, target, table, slots
+        self._allowance = Allowance(limits)
         self._chain: Chain | None = None
         self._ending: str | None = None
 
@@ -115,7 +121,9 @@ class GadgetLink:
     def _items(self) -> Iterator[Any]:
         """Yield the items up to CLOSE, or until the link is ended from our side."""
         with contextlib.suppress(StreamInterruptedError):
-            yield from self._connection
+            for item in self._connection:
+                self._allowance.check(self._connection.bytes_read)
+                yield item
 
     def _tell(self, text: str) -> None:
         with contextlib.suppress(PeerGoneError):

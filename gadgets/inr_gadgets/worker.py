@@ -9,14 +9,12 @@ import logging
 import struct
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from inr_gadgets.lines import operator_line
-from inr_gadgets.server import Client, Conversation, Server, run_until_told, warm_up
+from inr_gadgets.server import Client, Conversation, Server, Warm, run_until_told, warm_up
 
 if TYPE_CHECKING:
-    from inr_gadgets.chain import GadgetTable
     from inr_gadgets.connection import Connection
     from inr_gadgets.link import GadgetLink, Opening
 
@@ -32,9 +30,11 @@ class Worker(Server):
         """A link: its first messages say which gadget it is for."""
         from inr_gadgets.chain import GADGETS
         from inr_gadgets.connection import Connection
+        from inr_gadgets.link import GadgetLink
 
         table = GADGETS if self._table is None else self._table
-        return _Dialled(Connection(client.sock), client.peer, table, self._slots)
+        connection = Connection(client.sock, self._limits)
+        return _Dialled(connection, client.peer, GadgetLink(connection, None, table, self._slots, self._limits))
 
     def refusal(self, line: str) -> bytes:
         """An error in Gadgetron's dialect, ERROR (8)."""
@@ -45,11 +45,8 @@ class Worker(Server):
 class _Dialled:
     """One connection of the worker: a gadget's link, its opening and its end."""
 
-    def __init__(self, connection: Connection, peer: str, table: GadgetTable, slots: threading.Semaphore) -> None:
-        from inr_gadgets.link import GadgetLink
-
-        self._connection, self._peer = connection, peer
-        self._link: GadgetLink = GadgetLink(connection, table=table, slots=slots)
+    def __init__(self, connection: Connection, peer: str, link: GadgetLink) -> None:
+        self._connection, self._peer, self._link = connection, peer, link
         self._hurry = threading.Event()
         self._asked = False
 
@@ -87,10 +84,11 @@ class _Dialled:
                 "ConfigText and Header, as Gadgetron sends them",
                 "clients connect to Gadgetron or to inr-recon serve",
             )
+        self._connection.no_hurry()
         self._asked = True
         return Opening(first.text, second.xml)
 
 
-def work(host: str = "127.0.0.1", port: int = PORT, *, warm: Callable[[], None] | None = warm_up) -> None:
+def work(host: str = "127.0.0.1", port: int = PORT, *, warm: Warm | None = warm_up) -> None:
     """Work until SIGINT or SIGTERM; then let every link send what it has, and return. In the main thread."""
     run_until_told(lambda _: Worker(host, port, warm=warm))

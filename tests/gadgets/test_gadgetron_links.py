@@ -17,6 +17,7 @@ import gadgetron_stand_in as gadgetron
 import wire
 from gadgetron_stand_in import ABSENT, Sent, configuration, opening
 from inr_gadgets.configs import find_config, parse_config, read_config
+from inr_gadgets.limits import ServerLimits
 from inr_gadgets.messages import ConfigFile
 from inr_gadgets.replay import Replay
 from inr_gadgets.scan_file import ScanFile
@@ -201,7 +202,7 @@ def test_many_links_at_once() -> None:
 def test_one_scan_more_than_it_takes_is_refused() -> None:
     image = serialise(wire.image(1))
     with (
-        Worker(port=0, table=wire.TABLE, warm=None, most_scans=1) as ours,
+        Worker(port=0, table=wire.TABLE, warm=None, limits=ServerLimits(scans=1)) as ours,
         socket.create_connection(("127.0.0.1", ours.port), 10) as busy,
     ):
         busy.sendall(b"".join(stream_of(image)))
