@@ -14,7 +14,7 @@ import numpy as np
 from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
 from inr_core.errors import DataError
-from inr_gadgets.scan_file import Closing, create_private, open_for_reading
+from inr_gadgets.scan_file import Closing, create_private, open_for_reading, read_header, write_header
 
 _PREFIX = "image_"
 _WHAT = "images, as Gadgetron's client writes them"
@@ -31,6 +31,9 @@ class ImageWriter(Closing):
         The .h5 file. A new one is readable only by its owner (mode 0600); to an existing one a new group is added.
     group
         Its name; None for the date and time, as Gadgetron's client does.
+    header_xml
+        The scan's MRD header, kept as ``/<group>/xml`` as python-ismrmrd-server's client and ``ismrmrd.Dataset`` do;
+        None for none.
 
     Raises
     ------
@@ -38,7 +41,7 @@ class ImageWriter(Closing):
         If the file is no HDF5 file, cannot be written, or has the group already.
     """
 
-    def __init__(self, path: str | os.PathLike[str], group: str | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], group: str | None = None, header_xml: bytes | None = None) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
         if self.path.exists():
@@ -62,6 +65,8 @@ class ImageWriter(Closing):
             )
         self.group = group
         self._group = self._file.create_group(group)
+        if header_xml is not None:
+            write_header(self._group, header_xml)
 
     def append(self, image: ismrmrd.Image) -> None:
         """Add an image to the series of its header, and flush the file.
@@ -131,8 +136,8 @@ class ImageOutput(Closing):
 
     Parameters
     ----------
-    path, group
-        As for :class:`ImageWriter`.
+    path, group, header_xml
+        As for :class:`ImageWriter`; the header may be set until the first image comes.
 
     Raises
     ------
@@ -140,8 +145,8 @@ class ImageOutput(Closing):
         What can be said before the work: the file is no HDF5 file, or its folder is not there.
     """
 
-    def __init__(self, path: Path, group: str | None = None) -> None:
-        self._path, self._group = path, group
+    def __init__(self, path: Path, group: str | None = None, header_xml: bytes | None = None) -> None:
+        self._path, self._group, self.header_xml = path, group, header_xml
         self._writer: ImageWriter | None = None
         if path.exists():
             open_for_reading(path, "images").close()
@@ -151,7 +156,7 @@ class ImageOutput(Closing):
     def append(self, image: ismrmrd.Image) -> None:
         """Add an image; see :meth:`ImageWriter.append`."""
         if self._writer is None:
-            self._writer = ImageWriter(self._path, self._group)
+            self._writer = ImageWriter(self._path, self._group, self.header_xml)
         self._writer.append(image)
 
     def close(self) -> None:
@@ -210,7 +215,9 @@ def read_series(
             raise DataError(f"{path}:/{group} has no series {series}", f"one of: {have}")
         stored = file[f"{group}/{_PREFIX}{series}"]
         try:
-            data, heads, texts = stored["data"][()], stored["header"][()], stored["attributes"][()]
+            data, heads = stored["data"][()], stored["header"][()]
+            # Programs that have nothing to say leave texts empty, or the whole table out.
+            texts = stored["attributes"][()] if "attributes" in stored else [b""] * len(heads)
         except (KeyError, OSError) as error:
             raise DataError(
                 f"{path}:/{group}/{_PREFIX}{series} cannot be read ({error})", "data, header and attributes"
@@ -221,7 +228,21 @@ def read_series(
     for name in image_header_dtype.names:
         packed[name] = heads[name]
     headers = [ismrmrd.ImageHeader.from_buffer_copy(head.tobytes()) for head in packed]
-    return data, headers, [dict(ismrmrd.Meta.deserialize(text)) for text in texts]
+    return data, headers, [dict(ismrmrd.Meta.deserialize(text)) if text.strip(b"\0 ") else {} for text in texts]
+
+
+def read_header_xml(path: str | os.PathLike[str], group: str) -> bytes | None:
+    """The MRD header that is kept beside the images of a group; None if there is none.
+
+    Raises
+    ------
+    DataError
+        If the file is absent or damaged, or has no such group.
+    """
+    with open_for_reading(Path(path), _WHAT) as file:
+        if group not in file:
+            raise DataError(f"{path} has no group '{group}'", f"one of: {', '.join(file)}")
+        return read_header(file[group]) if "xml" in file[group] else None
 
 
 def _list_series(file: Any) -> dict[str, dict[int, int]]:

@@ -91,7 +91,13 @@ class PipeStream(MessageStream):
         message = super().read()
         if isinstance(message, Header):
             self.send(message)
+            self.keep_header(message)
         return message
+
+    def keep_header(self, header: Header) -> None:
+        """Let the header go into the file of the images."""
+        if self._images is not None:
+            self._images.header_xml = header.xml.encode()
 
     def send(self, item: Any) -> None:
         """Write a message or an image."""

@@ -162,7 +162,7 @@ def replay_to_file(
         if on_progress is not None:
             on_progress(counts["readouts"], counts["images"])
 
-    with contextlib.closing(ImageOutput(output, group)) as out:
+    with contextlib.closing(ImageOutput(output, group, scan.header_xml)) as out:
 
         def keep(image: Any) -> None:
             out.append(image)

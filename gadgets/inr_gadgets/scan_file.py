@@ -145,7 +145,7 @@ class ScanFile(Closing):
 
     def _find_group(self, group: str | None) -> str:
         names: list[str] = [name for name in self._file if isinstance(self._file.get(name), h5py.Group)]
-        scans = [name for name in names if "xml" in self._file[name]]
+        scans = [name for name in names if "xml" in self._file[name] and not _holds_images(self._file[name])]
         found = f"the groups {', '.join(names)}" if names else "no group at all"
         if group is not None:
             if group in scans:
@@ -172,9 +172,7 @@ class ScanFile(Closing):
         )
 
     def _read_header(self, dataset: Any) -> bytes:
-        xml = dataset["xml"]
-        value = xml[()] if xml.shape == () else (xml[0] if xml.shape[0] else b"")
-        header = value.encode() if isinstance(value, str) else bytes(value)
+        header = read_header(dataset)
         if not header.strip():
             raise DataError(
                 f"{self.path}:/{self.group}/xml is empty", "the ISMRMRD header", "write the scan again with its header"
@@ -236,8 +234,7 @@ class ScanWriter(Closing):
             self.path.unlink()
             raise
         self._group = self._file.create_group(group)
-        xml = self._group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
-        xml[0] = header_xml
+        write_header(self._group, header_xml)
         self._acquisitions: list[ismrmrd.Acquisition] = []
         self._waveforms: list[ismrmrd.Waveform] = []
         # Present from the start, so that a scan without a readout is still a scan, for readers to say so.
@@ -374,6 +371,24 @@ def create_private(path: Path, *, overwrite: bool) -> Any:
         raise DataError(
             f"{path} cannot be made ({_reason(error)})", "a folder that may be written", "choose another folder"
         ) from error
+
+
+def _holds_images(group: Any) -> bool:
+    """Whether a group is one of images, which may have a header too."""
+    return "data" not in group and any(name.startswith("image_") for name in group)
+
+
+def read_header(group: Any) -> bytes:
+    """The MRD header in a group's ``xml``, as it is."""
+    xml = group["xml"]
+    value = xml[()] if xml.shape == () else (xml[0] if xml.shape[0] else b"")
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def write_header(group: Any, header_xml: bytes) -> None:
+    """Put an MRD header into a group, where every ISMRMRD library looks for it."""
+    xml = group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
+    xml[0] = header_xml
 
 
 def _reason(error: OSError) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from inr_core.errors import DataError
-from inr_gadgets.image_file import ImageWriter, list_series, read_series
+from inr_gadgets.image_file import ImageWriter, list_series, read_header_xml, read_series
+from inr_gadgets.scan_file import ScanFile
 
 
 def make_image(i: int, series: int = 1, dtype: str = "float32", shape: tuple[int, ...] = (1, 1, 5, 7)) -> ismrmrd.Image:
@@ -164,3 +165,34 @@ def test_reader_refuses(tmp_path: Path) -> None:
         del file["run/image_2/header"]
     with pytest.raises(DataError, match=r"/run/image_2 cannot be read .*; expected data, header and attributes"):
         read_series(path, 2)
+
+
+def test_the_header_is_kept_beside_the_images(tmp_path: Path) -> None:
+    with ImageWriter(tmp_path / "out.h5", "run", b"<ismrmrdHeader/>") as writer:
+        writer.append(make_image(0))
+    with ImageWriter(tmp_path / "out.h5", "without") as writer:
+        writer.append(make_image(0))
+    assert read_header_xml(tmp_path / "out.h5", "run") == b"<ismrmrdHeader/>"
+    assert read_header_xml(tmp_path / "out.h5", "without") is None
+    with ismrmrd.Dataset(str(tmp_path / "out.h5"), "run", mode="r") as dataset:
+        assert dataset.read_xml_header() == b"<ismrmrdHeader/>"
+    with pytest.raises(DataError, match=r"has no group 'x'; expected one of: run, without"):
+        read_header_xml(tmp_path / "out.h5", "x")
+
+
+def test_images_with_a_header_are_no_scan(tmp_path: Path) -> None:
+    with ImageWriter(tmp_path / "out.h5", "run", b"<ismrmrdHeader/>") as writer:
+        writer.append(make_image(0))
+    with pytest.raises(DataError, match=r"none with an ISMRMRD header; .*not a file of images"):
+        ScanFile(tmp_path / "out.h5")
+
+
+def test_images_without_attributes_are_read(tmp_path: Path) -> None:
+    with ImageWriter(tmp_path / "out.h5", "run") as writer:
+        writer.append(make_image(0))
+    with h5py.File(tmp_path / "out.h5", "r+") as file:
+        file["run/image_1/attributes"][0] = b""
+    assert read_series(tmp_path / "out.h5", 1)[2] == [{}]
+    with h5py.File(tmp_path / "out.h5", "r+") as file:
+        del file["run/image_1/attributes"]
+    assert read_series(tmp_path / "out.h5", 1)[2] == [{}]

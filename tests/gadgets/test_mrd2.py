@@ -18,7 +18,7 @@ import wire
 from inr_core.errors import DataError, MissingDependencyError, ParameterError, ProtocolError
 from inr_gadgets import stream as streaming
 from inr_gadgets.header import parse_header
-from inr_gadgets.image_file import read_series
+from inr_gadgets.image_file import list_series, read_header_xml, read_series
 from inr_gadgets.pipes import PipePair
 from piping import Pipes
 
@@ -305,6 +305,7 @@ def test_images_into_a_file(tmp_path: Path) -> None:
     source, sink = tmp_path / "in.mrd", tmp_path / "out.h5"
     assert streaming.stream(str(tmp_path / "config.xml"), None, source, sink, table=wire.TABLE)
     assert read_series(sink, 0)[0].shape == (3, 1, 1, 3, 4)
+    assert b"ismrmrdHeader" in (read_header_xml(sink, list(list_series(sink))[0]) or b"")
 
 
 def test_the_header_goes_back_as_it_came(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import wire
 from inr_core.errors import DataError, InrError, ParameterError, ProtocolError
 from inr_gadgets import stream as streaming
-from inr_gadgets.image_file import list_series, read_series
+from inr_gadgets.image_file import list_series, read_header_xml, read_series
 from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Text
 from inr_gadgets.pipes import find_protocol, open_sink, open_source
 from inr_gadgets.wire_format import serialise
@@ -174,6 +174,8 @@ def test_images_into_a_file_for_export_and_replay(tmp_path: Path) -> None:
     data, _, meta = read_series(tmp_path / "out.h5", 0)
     assert data.shape == (3, 1, 1, 3, 4)
     assert meta[0]["DataRole"] == "Image"
+    for group_name in list_series(tmp_path / "out.h5"):
+        assert read_header_xml(tmp_path / "out.h5", group_name) == wire.HEADER_XML.encode()
     with pytest.raises(DataError, match="nowhere is not a folder; expected a folder for the images"):
         streaming.stream(source=tmp_path / "in.mrd", sink=tmp_path / "nowhere" / "out.h5", table=wire.TABLE)
 

@@ -48,7 +48,9 @@ class Mrd2Stream(PipeStream):
             ) from None
         except (*MALFORMED, RuntimeError) as error:
             raise ProtocolError(f"a malformed MRD v2 stream ({error})", "what mrd-python writes") from error
-        if not isinstance(message, Header | Close):
+        if isinstance(message, Header):
+            self.keep_header(message)
+        elif not isinstance(message, Close):
             message.arrived = time.monotonic()
             self.items_read += 1
         return message
