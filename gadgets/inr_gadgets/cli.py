@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from inr_gadgets.commands import about, bench, curves, files, package, run
+from inr_gadgets.commands import about, bench, curves, export, files, package, run
 
 app = typer.Typer(
     name="inr-recon",
@@ -40,6 +40,7 @@ def _program(
 
 run.register(app)
 files.register(app)
+export.register(app)
 bench.register(app)
 curves.register(app)
 package.register(app)

@@ -17,6 +17,8 @@ EXTRAS = {
     "pictures": ("imageio", "matplotlib", "PIL", "skimage"),
     "video": ("imageio_ffmpeg",),
     "package": ("fpdf", "jsonschema"),
+    "dicom": ("pydicom",),
+    "nifti": ("nibabel",),
     "cuda": ("cufinufft", "cupy"),
 }
 NEEDED = ("numpy", "torch", "torchkbnufft", "finufft", "ismrmrd", "gadgetron", "h5py", "typer", "rich")

@@ -76,6 +76,13 @@ def beside(tiles: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([padded(tile, 0, GAP_PIXELS) for tile in tiles], axis=1)[:, :-GAP_PIXELS]
 
 
+def montage(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Tiles of one size in rows of so many, with gaps; the rest of the last row is black."""
+    tiles = [*tiles, *[np.zeros_like(tiles[0])] * (-len(tiles) % columns)]
+    rows = [beside(tiles[first : first + columns]) for first in range(0, len(tiles), columns)]
+    return np.concatenate([padded(row, GAP_PIXELS, 0) for row in rows])[:-GAP_PIXELS]
+
+
 def padded(picture: np.ndarray, below: int, right: int) -> np.ndarray:
     """With black rows and columns added, (y, x) or (y, x, 3)."""
     return np.pad(picture, [(0, below), (0, right), (0, 0)][: picture.ndim])

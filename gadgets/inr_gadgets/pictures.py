@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
-from inr_gadgets.clock import TICK_MS, elapsed
+from inr_gadgets.export.kinds import image_kinds, kind_label
+from inr_gadgets.export.timing import frame_ms as measured_ms
+from inr_gadgets.export.timing import frame_numbers, step
 from inr_gadgets.image_file import list_series, read_series
-from inr_gadgets.panels import GAP_PIXELS, Panel, beside, missing_pictures, padded, panel_label, pillow
+from inr_gadgets.panels import GAP_PIXELS, Panel, beside, missing_pictures, montage, padded, panel_label, pillow
 
 SERIES_NAMES = {1: "live", 2: "refined"}
 _MOTION_NAME = "motion"
 
+_MOST_COLUMNS = 8
 # Browsers show a shorter GIF frame for 100 ms instead; its times are in hundredths of a second.
 _GIF_SHORTEST_MS, _GIF_UNIT_MS = 20.0, 10.0
 
@@ -35,10 +38,13 @@ class Movie:
         view: a panel of fewer pixels is shown as large as the one with the most.
     frame_ms
         From frame to frame.
+    columns
+        Panels of a row; 0 for one row.
     """
 
     panels: dict[str, np.ndarray]
     frame_ms: float
+    columns: int = 0
 
     def __post_init__(self) -> None:
         shapes = {name: np.shape(images) for name, images in self.panels.items()}
@@ -72,14 +78,11 @@ def load_movie(
     group: str | None = None,
     frame_ms: float | None = None,
 ) -> Movie:
-    """Read series of an image file as panels; a series of several slices, sets or contrasts becomes several panels.
+    """Read series of an image file as panels, one for each slice, set, contrast, average .. in them.
 
-    Images of two real channels are flows.
-
-    So does one of several averages or partitions, which only the attribute ``inr_group`` tells apart.
-
-    Frames are matched by their number, so that a frame that one series lacks is left out of all; so are the images
-    between frames of a series that is finer in time than another.
+    Images of two real channels are flows. Frames are matched by their number
+    (:func:`inr_gadgets.export.timing.frame_numbers`), so that a frame that one series lacks is left out of all; so are
+    the images between frames of a series that is finer in time than another.
 
     Parameters
     ----------
@@ -100,29 +103,63 @@ def load_movie(
         chosen = found.get(list(found)[-1] if group is None and found else group or "", {})
         series = [index for index in SERIES_NAMES if index in chosen] or list(chosen)[:1] or [1]
     panels: dict[str, dict[float, np.ndarray]] = {}
-    stamps: dict[str, dict[float, int]] = {}
+    durations: list[float] = []
+    counts = []
     for index in series:
-        data, headers, meta = read_series(path, index, group)
-        flow = data.shape[1] == 2 and not np.iscomplexobj(data)
-        if not (flow or data.shape[1] == 1) or data.shape[2] != 1:
-            raise DataError(
-                f"series {index} of {path} has images (channels, z, y, x) = {data.shape[1:]}",
-                "one channel, or the two real ones of a flow, and one slice an image",
-            )
-        pictures = data[:, 0, 0] + 1j * data[:, 1, 0].astype(np.float64) if flow else np.abs(data[:, 0, 0])
-        names = _panel_names(_MOTION_NAME if flow else SERIES_NAMES.get(index, f"series {index}"), headers, meta)
-        # Panels in the order of the slices, which need not be that in which they came.
-        rows = sorted(zip(pictures, headers, meta, names, strict=True), key=lambda row: int(row[1].slice))
-        for image, header, attributes, name in rows:
-            frame = float(attributes.get("inr_frame", header.repetition))
-            panels.setdefault(name, {})[frame] = image if flow else image.astype(np.float64)
-            stamps.setdefault(name, {})[frame] = header.acquisition_time_stamp
+        found_panels, duration = _panels_of(path, index, group, frame_ms)
+        panels |= found_panels
+        durations.append(duration)
+        counts.append(len(found_panels))
     common = sorted(set.intersection(*(set(frames) for frames in panels.values())))
     if not common:
         raise DataError(f"the series {', '.join(panels)} of {path} have no frame in common", "series of one scan")
+    chosen_ms = durations[0] * step(common) if frame_ms is None else frame_ms
+    stacked = {name: np.stack([frames[i] for i in common]) for name, frames in panels.items()}
+    return Movie(stacked, chosen_ms, _columns(counts))
+
+
+def _panels_of(
+    path: str | os.PathLike[str], index: int, group: str | None, frame_ms: float | None
+) -> tuple[dict[str, dict[float, np.ndarray]], float]:
+    """The panels of a series: name to frame number to image; and ms for a step of 1 of these numbers."""
+    data, headers, meta = read_series(path, index, group)
+    flow = data.shape[1] == 2 and not np.iscomplexobj(data)
+    if not (flow or data.shape[1] == 1) or not len(data):
+        raise DataError(
+            f"series {index} of {path} has images (channels, z, y, x) = {data.shape[1:]}",
+            "one channel, or the two real ones of a flow",
+        )
+    pictures = data[:, 0] + 1j * data[:, 1].astype(np.float64) if flow else np.abs(data[:, 0])
+    kinds = image_kinds(headers, meta)
+    slices = [int(header.slice) for header in headers]
+    planes = list(zip(slices, kinds, strict=True))
+    numbers = frame_numbers(planes, headers, meta)
+    first = [i for i, plane in enumerate(planes) if plane == planes[0]]
+    own = [numbers[i] for i in first]
+    duration = 0.0
     if frame_ms is None:
-        frame_ms = _frame_ms(next(iter(stamps.values())), str(path)) * _step(common)
-    return Movie({name: np.stack([frames[i] for i in common]) for name, frames in panels.items()}, frame_ms)
+        where = f"series {index} of {path}"
+        found = measured_ms(own, [headers[i] for i in first], [meta[i] for i in first], where)
+        duration = found / step(sorted(set(own)))
+    title = _MOTION_NAME if flow else SERIES_NAMES.get(index, f"series {index}")
+    panels: dict[str, dict[float, np.ndarray]] = {}
+    # Panels in the order of the slices, which need not be that in which they came.
+    for i in sorted(range(len(planes)), key=planes.__getitem__):
+        for z, image in enumerate(pictures[i]):
+            parts = [title, f"slice {slices[i]}" if len(set(slices)) > 1 else "", kind_label(kinds[i], kinds)]
+            name = " ".join(part for part in [*parts, f"z {z}" if data.shape[2] > 1 else ""] if part)
+            panels.setdefault(name, {})[numbers[i]] = image if flow else image.astype(np.float64)
+    return panels, duration
+
+
+def _columns(counts: Sequence[int]) -> int:
+    """Panels of a row: all of up to four; a series a row where each has as many; else as wide as a screen."""
+    total = sum(counts)
+    if total <= 4:
+        return total
+    if len(set(counts)) == 1 < len(counts) and counts[0] <= _MOST_COLUMNS:
+        return counts[0]
+    return min(math.ceil(math.sqrt(total * 4 / 3)), total)
 
 
 def write_gif(
@@ -262,45 +299,6 @@ def write_contact_sheet(
     _guarded(path, lambda: image_module.fromarray(sheet).save(path, format="PNG"))
 
 
-def _panel_names(series: str, headers: Sequence[Any], meta: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The panel that each image of a series belongs to: the series' own, or one for each slice, average .. in it."""
-    planes = [(header.slice, header.set, header.contrast) for header in headers]
-    groups = [int(attributes.get("inr_group", 0)) for attributes in meta]
-    several = len(set(planes)) > 1
-    mixed = len(set(zip(planes, groups, strict=True))) > len(set(planes))
-    names = []
-    for plane, group in zip(planes, groups, strict=True):
-        name = series + (" slice {} set {} contrast {}".format(*plane) if several else "")
-        names.append(name + (f" group {group}" if mixed else ""))
-    return names
-
-
-def _frame_ms(stamps: Mapping[float, int], path: str) -> float:
-    """From measured frame to frame, by the time stamps of numbered images.
-
-    Over the whole series, as one tick is coarse beside one frame.
-    """
-    first, last = min(stamps), max(stamps)
-    ticks = elapsed(stamps[first], stamps[last])
-    if last == first:
-        return 100.0  # a single frame stands still at any rate
-    if ticks <= 0:
-        raise DataError(
-            f"the time stamps of {path} do not grow",
-            "2.5 ms ticks that give the frame rate",
-            "say how many ms a frame lasts",
-        )
-    return ticks * TICK_MS / (last - first)
-
-
-def _step(frames: Sequence[float]) -> float:
-    """The smallest step between numbers of frames, which are rounded: a whole number of steps makes the series."""
-    if len(frames) < 2:
-        return 1.0
-    span = frames[-1] - frames[0]
-    return span / round(span / float(np.diff(frames).min()))
-
-
 def _white(movie: Movie) -> float:
     """One white level for all panels and frames of magnitudes."""
     return _bright([images for images in movie.panels.values() if not np.iscomplexobj(images)])
@@ -323,7 +321,10 @@ def _frames(
     white = _white(movie) if white is None else white
     panel = Panel(movie.size(zoom, 256), white, _fastest(movie), movie.coloured, smooth)
     names = {name: panel_label(name, images, panel.fastest) for name, images in movie.panels.items()}
-    return [beside([panel.draw(images[i], names[name]) for name, images in movie.panels.items()]) for i in shown]
+    columns = movie.columns or len(movie.panels)
+    return [
+        montage([panel.draw(images[i], names[name]) for name, images in movie.panels.items()], columns) for i in shown
+    ]
 
 
 def _guarded(path: str | os.PathLike[str], write: Callable[[], Any]) -> None:

@@ -20,6 +20,7 @@ from inr_gadgets.cli import app
 from inr_gadgets.commands.common import Progress, command, parse_settings
 from inr_gadgets.image_file import ImageWriter
 from inr_gadgets.limits import ServerLimits
+from stored import slab
 
 COMMANDS = (
     "serve",
@@ -318,8 +319,26 @@ def test_export_needs_a_file_to_write(tmp_path: Path) -> None:
     result = run(app, ["export", str(images(tmp_path / "out.h5"))])
     assert result.exit_code == 1
     assert result.stderr == (
-        "inr-recon: no file to write; expected --gif, --mp4 or --png with a name; for example --gif heart.gif\n"
+        "inr-recon: no file to write; expected --gif, --mp4, --png, --dicom or --nifti with a name; for example "
+        "--gif heart.gif\n"
     )
+
+
+def test_export_to_dicom_and_nifti(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    pytest.importorskip("nibabel")
+    slab(tmp_path / "out.h5", frames=2, slices=1)
+    dicom, nifti = tmp_path / "d", tmp_path / "heart.nii.gz"
+    result = run(app, ["export", str(tmp_path / "out.h5"), "--dicom", str(dicom), "--nifti", str(nifti)])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{dicom / 'series_1'}\n{nifti}\n"
+    assert "does not say whose images they are: no name, dates of the file" in result.stderr
+    assert [path.name for path in sorted((dicom / "series_1").iterdir())] == ["image_00001.dcm", "image_00002.dcm"]
+    result = run(app, ["export", str(tmp_path / "out.h5"), "--dicom", str(dicom), "--enhanced", "--anonymous"])
+    assert result.stdout == f"{dicom / 'series_1.dcm'}\n"
+    result = run(app, ["export", str(tmp_path / "out.h5"), "--dicom", str(dicom)])
+    assert result.exit_code == 1
+    assert "series_1 exists already; expected a new one" in result.stderr
 
 
 def test_export_of_a_series_that_is_not_there(tmp_path: Path) -> None:

@@ -101,8 +101,49 @@ def test_slices_are_panels_of_their_own(tmp_path: Path) -> None:
         for plane in (0, 1):
             append_series(writer, 1, (1 + plane) * disc(), slice=plane)
     movie = load_movie(tmp_path / "out.h5")
-    assert list(movie.panels) == ["live slice 0 set 0 contrast 0", "live slice 1 set 0 contrast 0"]
-    np.testing.assert_allclose(movie.panels["live slice 1 set 0 contrast 0"], 2 * disc(), rtol=1e-6)
+    assert list(movie.panels) == ["live slice 0", "live slice 1"]
+    np.testing.assert_allclose(movie.panels["live slice 1"], 2 * disc(), rtol=1e-6)
+
+
+def test_volumes_are_panels_of_their_planes(tmp_path: Path) -> None:
+    volumes = np.stack([disc(), 2 * disc(), 3 * disc()], axis=1)[:, None]  # (frames, 1, z, y, x)
+    write_series(tmp_path / "out.h5", 1, volumes)
+    movie = load_movie(tmp_path / "out.h5")
+    assert list(movie.panels) == ["live z 0", "live z 1", "live z 2"]
+    np.testing.assert_allclose(movie.panels["live z 2"], 3 * disc(), rtol=1e-6)
+
+
+def test_phases_of_a_gated_cine_are_its_frames(tmp_path: Path) -> None:
+    """As Gadgetron numbers them: every image is of repetition 0, and time is that since the trigger."""
+    images = []
+    for phase, image in enumerate(disc()):
+        head = ismrmrd.Image.from_array(image.astype(np.uint16), transpose=False, image_series_index=1, phase=phase)
+        head.physiology_time_stamp[0] = 10 + 12 * phase
+        images.append(head)
+    with ImageWriter(tmp_path / "out.h5") as writer:
+        for image in images:
+            writer.append(image)
+    movie = load_movie(tmp_path / "out.h5")
+    assert (movie.n_frames, movie.frame_ms) == (6, 30)
+
+
+def test_slices_are_a_montage(tmp_path: Path) -> None:
+    bright = np.stack([np.full((3, 10, 12), value) for value in (1, 0.5)])
+    names = {f"slice {i}": bright[i % 2] for i in range(5)}
+    write_gif(tmp_path / "a.gif", Movie(names, 40, columns=3), white=1, zoom=2)
+    frame = gif_frames(tmp_path / "a.gif")[0][0]
+    assert frame.shape == (2 * (20 + LABEL) + 4, 3 * 24 + 2 * 4)
+    rows = frame[LABEL:][:20], frame[20 + 2 * LABEL + 4 :]
+    assert [[int(row[10, 12 + 28 * i]) for i in range(3)] for row in rows] == [[255, 128, 255], [128, 255, 0]]
+
+
+@pytest.mark.parametrize(("slices", "series", "columns"), [(2, 2, 4), (3, 2, 3), (9, 1, 4), (1, 1, 1)])
+def test_series_are_rows_of_slices(tmp_path: Path, slices: int, series: int, columns: int) -> None:
+    with ImageWriter(tmp_path / "out.h5") as writer:
+        for index in range(1, series + 1):
+            for plane in range(slices):
+                append_series(writer, index, disc(2), slice=plane)
+    assert load_movie(tmp_path / "out.h5").columns == columns
 
 
 def test_averages_do_not_replace_each_other(tmp_path: Path) -> None:

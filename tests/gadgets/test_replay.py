@@ -18,7 +18,7 @@ from inr_core.parameters import parameter
 from inr_gadgets import recon
 from inr_gadgets.client import ServerError
 from inr_gadgets.gadget import Gadget
-from inr_gadgets.image_file import list_series, read_series
+from inr_gadgets.image_file import list_series, read_header_xml, read_series
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
 from inr_gadgets.server import Server
@@ -116,6 +116,7 @@ def test_both_roads_give_the_same_images_and_the_same_report(
     np.testing.assert_array_equal(here[0], there[0])
     assert here[0][:, 0, 0, 0, 0].tolist() == [3, 6, 9, 12, 15, 18]
     assert list_series(tmp_path / "out.h5") == {group: {1: 6, 2: 1} for group in ("None", "127.0.0.1")}
+    assert read_header_xml(tmp_path / "out.h5", "127.0.0.1") == scan.header_xml
     for report in reports:
         assert report["scan"]["live_frames"] == 6
         assert report["scan"]["refined_frames"] == 1

@@ -1,4 +1,4 @@
-"""The commands around a scan's files: simulate, check, export."""
+"""The commands around a scan's files: simulate, check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app)(simulate)
     command(app)(check)
-    command(app)(export)
 
 
 def simulate(
@@ -111,37 +110,3 @@ def check(
     print("\n".join(result.lines))
     if not result.can_run:
         raise typer.Exit(FAILED)
-
-
-def export(
-    images: Annotated[Path, typer.Argument(metavar="OUT.h5", help="Images of a reconstruction.", show_default=False)],
-    gif: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an animated GIF.")] = None,
-    mp4: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a film (extra 'video').")] = None,
-    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a contact sheet.")] = None,
-    series: Annotated[
-        list[int] | None,
-        typer.Option(help="1 live, 2 refined, 3 motion in colours; repeatable: side by side. By default 1 and 2."),
-    ] = None,
-    group: Annotated[str | None, typer.Option(help="Group of the images; by default the last.")] = None,
-    frame_ms: Annotated[float | None, typer.Option(help="Duration of a frame; by default by the time stamps.")] = None,
-    zoom: Annotated[float | None, typer.Option(min=0.1, help="Screen pixels per pixel.")] = None,
-    smooth: Annotated[bool, typer.Option("--smooth", help="Bicubic, not the pixels as they are.")] = False,
-) -> None:
-    """Make pictures that people use of image series: GIF, MP4, PNG.
-
-    Example: inr-recon export out.h5 --gif heart.gif --png heart.png
-    """
-    if gif is None and mp4 is None and png is None:
-        raise ParameterError("no file to write", "--gif, --mp4 or --png with a name", "for example --gif heart.gif")
-    from inr_gadgets import pictures
-
-    movie = pictures.load_movie(images, series, group, frame_ms)
-    if gif is not None:
-        pictures.write_gif(gif, movie, zoom=zoom, smooth=smooth)
-        print(gif)
-    if mp4 is not None:
-        pictures.write_mp4(mp4, movie, zoom=zoom, smooth=smooth)
-        print(mp4)
-    if png is not None:
-        pictures.write_contact_sheet(png, movie, zoom=zoom)
-        print(png)
