@@ -156,8 +156,8 @@ class ImageGadget(Gadget):
         meta = ismrmrd.Meta(naming_attributes(method, label, role))
         meta.update(geometry_attributes(head) | header_attributes(head))
         meta.update(scan_attributes(self.header, int(head.contrast)))
-        if scaled:
-            # One window for the scan, as there is one scale.
+        if scaled and (self._window or not self.parameters.scale):
+            # One window for the scan, as there is one scale; under a scale of its own an image that is not empty tells.
             meta.update(Display(self._window or self.parameters.level, self._scale or 1.0).attributes())
         meta.update(image.meta)
         arrived = meta.pop("inr_arrived", None)

@@ -32,6 +32,8 @@ def frame(index: int = 0, spokes: int = 5, **fields: Any) -> Frame:
             contrast=1,
             set=2,
             phase=i,
+            average=4,
+            patient_table_position=(0, 0, -1200),
             **fields,
         ).getHead()
         for i in range(spokes)
@@ -74,6 +76,7 @@ def test_geometry_and_time_are_those_of_the_middle_readout() -> None:
     assert list(image.position) == [10, -20, 30]
     assert (list(image.read_dir), list(image.phase_dir), list(image.slice_dir)) == ([0, 1, 0], [0, 0, 1], [1, 0, 0])
     assert (image.slice, image.contrast, image.set, image.phase, image.measurement_uid) == (3, 1, 2, 2, 77)
+    assert (image.average, list(image.patient_table_position)) == (4, [0, 0, -1200])
     assert list(image.field_of_view) == [300, 200, 8]
     assert (image.image_series_index, image.repetition) == (2, 8)
 
@@ -232,6 +235,13 @@ def test_a_scale_of_ones_own_has_a_window_that_fits() -> None:
     finished, _ = finish([complex_image(0.2)], scale=1.0)
     assert finished[0].data.max() == pytest.approx(0.2)
     assert float(finished[0].meta["WindowWidth"]) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("scale", [0.0, 2.0])
+def test_no_two_windows_in_a_scan_that_begins_with_an_empty_image(scale: float) -> None:
+    finished, _ = finish([complex_image(0.0), complex_image(300.0, 1), complex_image(150.0, 2)], scale=scale)
+    windows = {image.meta["WindowWidth"] for image in finished if "WindowWidth" in image.meta}
+    assert windows == {"1000" if scale == 0 else "600"}
 
 
 def test_uint16_rounds_clips_and_says_so() -> None:
