@@ -19,6 +19,7 @@ EXTRAS = {
     "package": ("fpdf", "jsonschema"),
     "dicom": ("pydicom",),
     "nifti": ("nibabel",),
+    "mrd2": ("mrd",),
     "cuda": ("cufinufft", "cupy"),
 }
 NEEDED = ("numpy", "torch", "torchkbnufft", "finufft", "ismrmrd", "gadgetron", "h5py", "typer", "rich")

@@ -43,6 +43,23 @@ def test_images_flow_while_the_scan_runs(pipes: Callable[..., Pipes]) -> None:
         open_pipes.reader.read()
 
 
+def test_bytes_may_come_in_any_pieces(pipes: Callable[..., Pipes]) -> None:
+    open_pipes = pipes()
+    raw = b"".join(GOOD)
+    for position in range(0, len(raw), 7):
+        open_pipes.write(raw[position : position + 7])
+    assert [type(item) for item in open_pipes.reader] == [Header, *3 * [ismrmrd.Image]]
+    assert open_pipes.end()
+
+
+def test_a_reader_that_is_not_there_at_all(pipes: Callable[..., Pipes], caplog: pytest.LogCaptureFixture) -> None:
+    open_pipes = pipes()
+    open_pipes.leave("result")
+    open_pipes.write(CONFIG + HEADER)
+    assert not open_pipes.end()
+    assert "stdin: the other side is gone (Broken pipe)" in caplog.text
+
+
 def test_what_goes_out_is_read_by_ismrmrds_own_deserializer(tmp_path: Path) -> None:
     sink = run(tmp_path, b"".join(GOOD))
     with ismrmrd.serialization.ProtocolDeserializer(io.BytesIO(sink)) as reader:
