@@ -45,7 +45,9 @@ def test_it_keeps_the_rules_of_the_host() -> None:
 
 
 def test_the_configurations_are_those_that_stream() -> None:
-    found = [parse_config(read_config(path), name=path.stem) for path in list_configs()]
+    texts = {path.stem: read_config(path) for path in list_configs()}
+    # A chain that Gadgetron dials is one of the others in another place.
+    found = [parse_config(text, name=name) for name, text in texts.items() if "<connect" not in text]
     methods = {config.name: dict(config.gadgets[1].properties).get("method", "inr") for config in found}
     assert set(CONFIGS) == {name for name, method in methods.items() if get_method(method).streams}
     assert [value["id"] for value in PARAMETERS["config"]["values"]] == list(CONFIGS)
