@@ -35,7 +35,8 @@ def test_it_keeps_the_rules_of_the_host() -> None:
     assert LABEL["general"]["regulatory_information"]["manufacture_date"] == "2026/11/20"
     assert len(LABEL["general"]["regulatory_information"]) == 11
     assert LABEL["reconstruction"]["content_qualification_type"] == "RESEARCH"
-    assert (LABEL["reconstruction"]["emitter"], LABEL["reconstruction"]["port"]) == ("raw", 9002)
+    assert (LABEL["reconstruction"]["emitter"], LABEL["reconstruction"]["injector"]) == ("raw", "image")
+    assert LABEL["reconstruction"]["port"] == 9002
     # The host takes steps of 0.1 for numbers, and units of at most three characters.
     numbers = [
         p[key] for p in LABEL["parameters"] if p["type"] == "double" for key in ("minimum", "default", "maximum")
