@@ -306,13 +306,13 @@ def test_with_an_engine_it_builds_checks_and_packages(path_of_engines: Path, tmp
     label = json.loads((folder / "label.json").read_text())
     images.write_image(path_of_engines / "made.tar", **(GOOD | {"Labels": {LABEL_NAME: encode_label(label)}}))
     code, out, err = run("-o", str(folder))
-    assert (code, err) == (0, f"inr-recon: building {images.TAG} with {name}\n")
+    tar = f"{folder}/OpenRecon_MyLab_INRrecon_V1.2.3.tar"
+    assert (code, err) == (0, f"inr-recon: building {images.TAG} with {name}\ninr-recon: checking and packing {tar}\n")
     assert out.splitlines()[-1].startswith(f"{folder}/OpenRecon_MyLab_INRrecon_V1.2.3.zip: 0 MB")
     asked = (path_of_engines / "asked").read_text().splitlines()
     build, save = (line for line in asked if line != "info")
     assert build.endswith(f"-t {images.TAG} -f {folder}/Dockerfile {folder}")
     assert ("--format docker --pull=never" in build) == (name != "docker")
-    tar = f"{folder}/OpenRecon_MyLab_INRrecon_V1.2.3.tar"
     pushed = f"push 5eed docker-archive:{tar}:{images.TAG}"
     assert save == (f"save -o {tar} {images.TAG}" if name == "docker" else pushed)
 
@@ -322,11 +322,11 @@ def test_an_image_that_was_made_elsewhere(tmp_path: Path) -> None:
     images.write_image(tmp_path / "image.tar", **(GOOD | {"Labels": None, "User": "inr"}))
     code, _, err = run("-o", str(folder), "--va70", "--image", str(tmp_path / "image.tar"))
     assert code == 1
-    assert err.splitlines()[0] == "inr-recon: the image runs as user inr; expected root; USER root in its Dockerfile"
-    assert "breaks 1 of the host's rules" in err.splitlines()[1]
+    assert err.splitlines()[1] == "inr-recon: the image runs as user inr; expected root; USER root in its Dockerfile"
+    assert "breaks 1 of the host's rules" in err.splitlines()[2]
     images.write_image(tmp_path / "image.tar", **(GOOD | {"Labels": None}))
     code, _, err = run("-o", str(folder), "--va70", "--image", str(tmp_path / "image.tar"))
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"inr-recon: checking and packing {tmp_path / 'image.tar'}\n")
     assert (folder / "OpenRecon_MyLab_INRrecon_V1.2.3.OpenReconPackage.zip").is_file()
 
 
