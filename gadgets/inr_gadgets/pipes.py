@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import logging
 import os
+import select
 import stat
 import threading
 from collections.abc import Callable
@@ -26,8 +26,6 @@ from inr_gadgets.peer_watch import SinkWatch, Watch
 
 if TYPE_CHECKING:
     from inr_gadgets.image_file import ImageOutput
-
-logger = logging.getLogger(__name__)
 
 PROTOCOLS = ("auto", "v1", "v2")
 HOW = "inr-recon stream < scan.mrd > images.mrd, or with --input and --output"
@@ -46,7 +44,9 @@ class PipePair:
 
     def peek(self) -> bytes:
         """Return the first byte, which is read once more later; empty at the end of the input."""
-        self._peeked = self._peeked or os.read(self.source, 1)
+        if not self._peeked:
+            _wait(self.source, select.POLLIN)
+            self._peeked = os.read(self.source, 1)
         return self._peeked
 
     def recv_into(self, buffer: Any) -> int:
@@ -57,10 +57,13 @@ class PipePair:
         return os.readv(self.source, [buffer])
 
     def sendall(self, raw: Any) -> None:
-        """Write all of it."""
+        """Write all of it, also where another program has made the pipe non-blocking."""
         left = memoryview(raw)
         while left:
-            left = left[os.write(self.sink, left) :]
+            try:
+                left = left[os.write(self.sink, left) :]
+            except BlockingIOError:
+                _wait(self.sink, select.POLLOUT)
 
     def close(self) -> None:
         """Close both, once; whoever reads the sink comes to its end."""
@@ -69,6 +72,12 @@ class PipePair:
             if descriptor >= 0:
                 with contextlib.suppress(OSError):  # a disk that is full says so here, too
                     os.close(descriptor)
+
+
+def _wait(descriptor: int, event: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    poll.poll()
 
 
 class PipeStream(MessageStream):

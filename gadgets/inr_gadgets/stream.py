@@ -78,8 +78,10 @@ def _hold(session: Session) -> bool:
     with Signals() as signals:
 
         def run() -> None:
-            scans.append(session.run())
-            signals.end_waiting()
+            try:
+                scans.append(session.run())
+            finally:
+                signals.end_waiting()
 
         thread = threading.Thread(target=run, name="session", daemon=True)
         thread.start()
@@ -93,4 +95,4 @@ def _hold(session: Session) -> bool:
         raise KeyboardInterrupt
     if scans == [False]:
         raise DataError("a stream without a scan", "a header and acquisitions before CLOSE", "look at what writes it")
-    return session.done
+    return scans == [True] and session.done

@@ -8,6 +8,7 @@ import os
 import pty
 import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from inr_core.errors import DataError, InrError, ParameterError, ProtocolError
 from inr_gadgets import stream as streaming
 from inr_gadgets.image_file import list_series, read_header_xml, read_series
 from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Text
-from inr_gadgets.pipes import open_sink, open_source
+from inr_gadgets.pipes import PipePair, open_sink, open_source
 from inr_gadgets.wire_format import serialise
 from piping import Pipes
 
@@ -50,6 +51,46 @@ def test_bytes_may_come_in_any_pieces(pipes: Callable[..., Pipes]) -> None:
         open_pipes.write(raw[position : position + 7])
     assert [type(item) for item in open_pipes.reader] == [Header, *3 * [ismrmrd.Image]]
     assert open_pipes.end()
+
+
+def test_pipes_that_others_have_made_non_blocking() -> None:
+    source, feed = os.pipe()
+    result, sink = os.pipe()
+    os.set_blocking(source, False)
+    os.set_blocking(sink, False)
+    pair = PipePair(source, sink)
+    raw, got = bytes(range(256)) * 2000, bytearray()  # eight times what a pipe holds
+
+    def later() -> None:
+        time.sleep(0.2)
+        os.write(feed, b"y")
+        while len(got) < len(raw):
+            time.sleep(0.002)
+            got.extend(os.read(result, 1 << 16))
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    assert pair.peek() == b"y"
+    pair.sendall(raw)
+    thread.join(20)
+    assert got == raw
+    pair.close()
+    pair.close()  # which does nothing: the numbers may be others' by now
+    os.close(feed)
+    os.close(result)
+
+
+def test_a_fault_of_the_session_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Faulty:
+        done = True
+
+        def run(self) -> bool:
+            raise OSError(28, "No space left on device")
+
+    shown: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", shown.append)
+    assert not streaming._hold(Faulty())  # type: ignore[arg-type]
+    assert len(shown) == 1
 
 
 def test_a_reader_that_is_not_there_at_all(pipes: Callable[..., Pipes], caplog: pytest.LogCaptureFixture) -> None:
