@@ -37,6 +37,8 @@ def examine_gadgetron() -> list[Finding]:
 
 
 def _home(home: str, prefix: Path) -> Finding:
+    if not home and "GADGETRON_HOME" in os.environ:
+        return Finding("GADGETRON_HOME", "bad", "set and empty, so Gadgetron finds no configuration: unset it")
     if not prefix.is_dir():
         return Finding("GADGETRON_HOME", "bad", f"{home} is no folder; set it to Gadgetron's prefix, or not at all")
     if not home:

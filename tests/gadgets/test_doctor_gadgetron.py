@@ -75,6 +75,11 @@ def test_a_home_that_is_no_folder(prefix: Path, monkeypatch: pytest.MonkeyPatch)
     assert (first.state, first.text) == ("bad", "/no/such is no folder; set it to Gadgetron's prefix, or not at all")
 
 
+def test_a_home_that_is_empty(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GADGETRON_HOME", "")
+    assert only_trouble().text == "set and empty, so Gadgetron finds no configuration: unset it"
+
+
 def test_a_home_without_gadgetron_s_files(prefix: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GADGETRON_HOME", str(tmp_path))
     assert "has no share/gadgetron; set it to the prefix" in examine_gadgetron()[0].text
