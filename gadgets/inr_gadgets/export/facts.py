@@ -135,8 +135,9 @@ def find_facts(
     else:
         xml = read_header_xml(images, group)
     if xml is None:
-        if not anonymous:
-            announce(f"{images} does not say whose images they are: no name, dates of the file; see --scan SCAN.h5")
+        announce(
+            f"{images} does not say whose images they are: no name, dates of the file; --scan SCAN.h5 names the scan"
+        )
         facts = ScanFacts(made=made, begun=_midnight(made), identity=_digest(images, group))
     else:
         header = parse_header(xml)

@@ -1,0 +1,32 @@
+#!/bin/sh
+# What fire.ini's chroot_command names: starts the server in the chroot and returns when it listens.
+#
+#   start_inr.sh [LOG [OPTIONS OF inr-recon serve]]
+#
+# LOG  a file in /tmp/share, which the host sees, in a folder that is made if need be; without it the log goes nowhere
+#
+# A server that is there already is left as it is: FIRE may start it before every scan.
+set -eu
+log=${1:-/dev/null}
+[ $# -eq 0 ] || shift
+PATH=/opt/inr-recon/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+if inr-recon ping --address 127.0.0.1 --port 9002 --timeout 2 >/dev/null 2>&1; then
+    exit 0
+fi
+mkdir -p "$(dirname "$log")"
+# Away from FIRE's terminal and process group, so that it lives on after this script.
+setsid inr-recon serve --port 9002 "$@" </dev/null >>"$log" 2>&1 &
+server=$!
+tries=20
+while [ $((tries -= 1)) -gt 0 ]; do
+    sleep 0.5
+    if inr-recon ping --address 127.0.0.1 --port 9002 --timeout 2 >/dev/null 2>&1; then
+        exit 0
+    fi
+    if ! kill -0 "$server" 2>/dev/null; then
+        break
+    fi
+done
+echo "start_inr.sh: the server does not answer; its log is $log" >&2
+exit 1

@@ -1,0 +1,42 @@
+# A Gadgetron image with inr-recon in it: Gadgetron itself starts the gadgets, -c inr_dynamic.xml. In the root of the
+# source, after torch's wheel has been put into docker/wheels (docs/docker.md):
+#   docker build -f docker/gadgetron.Dockerfile --build-arg BASE=NAME_OF_A_GADGETRON_IMAGE -t inr-recon-gadgetron:0.1.0 .
+ARG BASE
+
+# Gadgetron's own environment may have Python 3.10. This package needs 3.11, and gets one of its own beside it.
+FROM ${BASE} AS python
+USER root
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3.11 python3.11-venv \
+    && rm -rf /var/lib/apt/lists/*
+
+FROM python AS build
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_NO_INDEX
+ARG TORCH=2.13.0+cpu
+ARG EXTRAS=
+WORKDIR /src
+COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY core core
+COPY gadgets gadgets
+COPY xml_configs xml_configs
+COPY docker/make_venv.sh docker/
+COPY docker/wheels docker/wheels
+RUN PYTHON=python3.11 sh docker/make_venv.sh /opt/inr-recon "${TORCH}" "${EXTRAS}"
+
+FROM python
+# Where this Gadgetron looks configurations up, and who runs it.
+ARG GADGETRON_HOME=/opt/conda/envs/gadgetron
+ARG RUN_AS=1000
+COPY --from=build /opt/inr-recon /opt/inr-recon
+COPY xml_configs/*.xml ${GADGETRON_HOME}/share/gadgetron/config/
+COPY --chmod=0755 docker/start_gadgetron.sh /opt/
+ENV PYTHONDONTWRITEBYTECODE=1
+RUN /opt/inr-recon/bin/inr-recon doctor
+USER ${RUN_AS}
+EXPOSE 9002
+# As in the image of serve.Dockerfile: any MRD server answers a dependency query.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
+    CMD ["/opt/inr-recon/bin/inr-recon", "ping", "--port", "9002"]
+ENTRYPOINT ["/opt/start_gadgetron.sh"]
