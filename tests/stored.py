@@ -68,7 +68,7 @@ def slab(
     Returns the values (frames, slices, y, x), slices along the slice direction.
     """
     directions = np.eye(3) if directions is None else directions
-    values = np.arange(frames * slices * shape[0] * shape[1]).reshape(frames, slices, *shape) * 1.25 + 3
+    values = np.arange(frames * slices * shape[0] * shape[1]).reshape(frames, slices, *shape) * 6.25 + 3
     values = values.astype(dtype)
     with ImageWriter(path, group, header_xml) as writer:
         for frame in range(frames):

@@ -191,7 +191,7 @@ class BufferGadget(Gadget):
             known = self.understanding
             if known is None:
                 raise RuntimeError("readouts are placed only after the scan is understood")
-            space = encoding(self.header, index)
+            space = encoding(self.header, index, told_radial=self.parameters.tells_radial)
             sampling = find_sampling(acquisition, space, self.parameters)
             rule = angle_rule(self.parameters, embedded=sampling.embedded, spokes_per_frame=known.framing.spokes)
             self._spaces[index] = _Space(space, sampling, rule, find_stack(self.header, space, self.parameters))
@@ -230,6 +230,9 @@ class BufferGadget(Gadget):
         space = self._spaces[group.encoding]
         stack = space.stack
         kspace = np.stack([np.stack([s.acquisition.data[:, s.kept] for s in row], axis=1) for row in rows], axis=1)
+        if self.parameters.negate_odd:
+            odd = [[spoke.acquisition.idx.kspace_encode_step_1 % 2 for spoke in row] for row in rows]
+            kspace *= (1 - 2 * np.array(odd, np.float32))[..., None]
         if self.parameters.conjugate:
             np.conjugate(kspace, out=kspace)
         kspace = self._opening.whitener.apply(kspace)

@@ -83,7 +83,16 @@ class BufferParameters:
         "gradient delays; auto: estimate them from the first spokes and correct the trajectory if it is worth it; off",
         choices=("auto", "off"),
     )
+    negate_odd: bool = parameter(
+        False,
+        "negate readouts of odd kspace_encode_step_1, for converters that undo on radial spokes what only lines had",
+    )
     conjugate: bool = parameter(False, "conjugate the samples, for data with the other sign of the Fourier transform")
     whiten: str = parameter(
         "auto", "auto: whiten the coils if a noise scan precedes the data; off: never", choices=("auto", "off")
     )
+
+    @property
+    def tells_radial(self) -> bool:
+        """Whether they say how the spokes lie, which of a scan that is not radial nobody would."""
+        return self.angles != "auto" or bool(self.trajectory_file)

@@ -18,7 +18,7 @@ from inr_gadgets.conventions.understanding import Understanding, too_short, unde
 from inr_gadgets.header import parse_header
 from inr_gadgets.reference import shown
 from inr_gadgets.replay import read_chain
-from inr_gadgets.scan_file import ScanFile
+from inr_gadgets.stream_file import open_scan
 
 
 @dataclass
@@ -71,7 +71,7 @@ def check_scan(
         When the file cannot be opened as a scan at all; everything else that is wrong is part of the result.
     """
     result = CheckResult()
-    with ScanFile(path) as scan:
+    with open_scan(path) as scan:
         result.lines.append(f"{path}: {scan.n_acquisitions} readouts, {scan.n_waveforms} waveforms")
         try:
             header = parse_header(scan.header_xml)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from inr_core.errors import InrError
+from inr_gadgets.doctor_gadgetron import examine_gadgetron
+from inr_gadgets.findings import Finding
+from inr_gadgets.listeners import who_listens
+from inr_gadgets.worker import PORT as WORKER_PORT
 
 # What each optional extra of the package brings, as importable modules.
 EXTRAS = {
@@ -19,71 +27,78 @@ EXTRAS = {
     "package": ("fpdf", "jsonschema"),
     "dicom": ("pydicom",),
     "nifti": ("nibabel",),
+    "mrd2": ("mrd",),
     "cuda": ("cufinufft", "cupy"),
+}
+_FOLDER_CURES = {
+    "current folder": "give outputs a path of their own, or change to a folder of yours",
+    "temporary files": "set TMPDIR to a folder that can",
 }
 NEEDED = ("numpy", "torch", "torchkbnufft", "finufft", "ismrmrd", "gadgetron", "h5py", "typer", "rich")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor.
-
-    Attributes
-    ----------
-    subject
-        What was looked at.
-    state
-        ``"ok"``, ``"missing"`` (optional: something will not be available) or ``"bad"`` (a reconstruction cannot run).
-    text
-        What was found, and what to do where something is amiss.
-    """
-
-    subject: str
-    state: str
-    text: str
-
-
-def examine(port: int = 9002) -> list[Finding]:
+def examine(ports: Sequence[int] = (9002, WORKER_PORT)) -> list[Finding]:
     """Look at everything that a reconstruction needs; nothing is changed and nothing is downloaded.
 
     Parameters
     ----------
-    port
-        The port at which a server would listen.
+    ports
+        Those at which a server and a worker would listen.
     """
     checks: list[Callable[[], list[Finding]]] = [
         _python,
         _packages,
         _torch,
+        _memory,
         _nufft,
         _configs,
-        lambda: _port(port),
+        _folders,
+        lambda: [_port(port) for port in ports],
+        examine_gadgetron,
         _extras,
     ]
     return [finding for check in checks for finding in check()]
 
 
 def usable(findings: list[Finding]) -> bool:
-    """Tell whether a reconstruction can run."""
+    """Tell whether everything that is needed here works."""
     return all(finding.state != "bad" for finding in findings)
 
 
 def _python() -> list[Finding]:
     version = platform.python_version_tuple()
-    state = "ok" if (int(version[0]), int(version[1])) >= (3, 11) else "bad"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return [Finding("python", state, f"{platform.python_version()} on {platform.platform(terse=True)}, {cores} cores")]
+    text = f"{platform.python_version()} ({sys.executable}) on {platform.platform(terse=True)}"
+    if (int(version[0]), int(version[1])) < (3, 11):
+        return [Finding("python", "bad", f"{text}; inr-recon needs 3.11 or later: make an environment with it")]
+    return [Finding("python", "ok", text)]
 
 
 def _packages() -> list[Finding]:
     findings = []
+    oldest = _oldest_versions()
     for name in NEEDED:
-        version = _version(name)
+        version, least = _version(name), oldest.get(name, "")
         if version is None or importlib.util.find_spec(name) is None:
             findings.append(Finding(name, "bad", "not installed; reinstall inr-recon: pip install inr-recon"))
+        elif _numbers(version) < _numbers(least):
+            findings.append(Finding(name, "bad", f"{version} is too old: pip install '{name}>={least}'"))
         else:
             findings.append(Finding(name, "ok", version))
     return findings
+
+
+def _oldest_versions() -> dict[str, str]:
+    """The oldest version of each package that will do, as this package's own metadata say; none from a bare source."""
+    try:
+        wanted = importlib.metadata.requires("inr-recon") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    found = (re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement) for requirement in wanted)
+    return {match[1]: match[2] for match in found if match}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:3])
 
 
 def _torch() -> list[Finding]:
@@ -91,7 +106,7 @@ def _torch() -> list[Finding]:
         import torch
     except (ImportError, OSError) as error:
         return [Finding("torch devices", "bad", f"torch does not load: {error}")]
-    findings = [Finding("torch threads", "ok", f"{torch.get_num_threads()}")]
+    findings = [_threads(torch.get_num_threads())]
     if not torch.cuda.is_available():
         return [*findings, Finding("torch devices", "ok", "cpu (no CUDA device)")]
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -99,6 +114,35 @@ def _torch() -> list[Finding]:
         *findings,
         Finding("torch devices", "ok", "cpu, " + ", ".join(f"cuda:{i} {n}" for i, n in enumerate(names))),
     ]
+
+
+def _threads(n_threads: int) -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    text = f"{n_threads} of torch on {cores} cores"
+    if n_threads > cores:
+        cure = "they wait for one another at every step: set OMP_NUM_THREADS to the number of cores, or not at all"
+        return Finding("threads", "missing", f"{text}; {cure}")
+    return Finding("threads", "ok", text)
+
+
+def _memory() -> list[Finding]:
+    """What :func:`inr_core.devices.keep_pages` needs; it is not called, as it is for good."""
+    if hasattr(ctypes.CDLL(None), "mallopt"):
+        return [Finding("memory", "ok", "the C library can keep the pages of freed arrays (mallopt)")]
+    return [Finding("memory", "missing", "the C library has no mallopt: frames take about twice their time; use glibc")]
+
+
+def _folders() -> list[Finding]:
+    """Where files are written: images to the current folder unless told otherwise."""
+    findings = []
+    for subject, folder in (("current folder", Path.cwd()), ("temporary files", Path(tempfile.gettempdir()))):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                findings.append(Finding(subject, "ok", f"{folder} can be written"))
+        except OSError as error:
+            text = f"{folder} cannot be written ({error.strerror}); {_FOLDER_CURES[subject]}"
+            findings.append(Finding(subject, "missing", text))
+    return findings
 
 
 def _nufft() -> list[Finding]:
@@ -146,7 +190,8 @@ def _configs() -> list[Finding]:
     return [Finding("configurations", "ok", f"{', '.join(p.stem for p in list_configs())}; inr_dynamic is {path}")]
 
 
-def _port(port: int) -> list[Finding]:
+def _port(port: int) -> Finding:
+    command = "worker" if port == WORKER_PORT else "serve"
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         if os.name == "posix":
             # As the server does: a port that is only waiting for its last connection's end counts as free.
@@ -154,9 +199,10 @@ def _port(port: int) -> list[Finding]:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            text = f"{error.strerror}; stop what listens there or serve on another: inr-recon serve --port {port + 1}"
-            return [Finding(f"port {port}", "missing", text)]
-    return [Finding(f"port {port}", "ok", "free on 127.0.0.1")]
+            whose = f" by {listener}" if (listener := who_listens(port)) else ""
+            cure = f"stop that, or take another: inr-recon {command} --port {port + 1}"
+            return Finding(f"port {port}", "missing", f"{error.strerror}{whose}; {cure}")
+    return Finding(f"port {port}", "ok", f"free on 127.0.0.1, for inr-recon {command}")
 
 
 def _extras() -> list[Finding]:

@@ -30,7 +30,7 @@ class Encoding:
     index
         Its number, ``encoding_space_ref`` of the readouts.
     trajectory
-        ``radial``, ``goldenangle`` or ``other``.
+        ``radial``, ``goldenangle`` or ``other``; something else where the user knew better than the header.
     encoded_matrix, recon_matrix
         (x, y, z) of the encoded and of the reconstructed space. Converters write what they like into the encoded one.
     encoded_fov_mm, recon_fov_mm
@@ -101,8 +101,17 @@ def parse_header(xml: bytes | str) -> Any:
         raise DataError(f"a malformed header ({reason})", "an ISMRMRD header", "check it with ismrmrd.xsd") from None
 
 
-def encoding(header: Any, index: int = 0) -> Encoding:
+def encoding(header: Any, index: int = 0, *, told_radial: bool = False) -> Encoding:
     """Read one encoding space of a header.
+
+    Parameters
+    ----------
+    header : ismrmrd.xsd.ismrmrdHeader
+    index
+        Which.
+    told_radial
+        Whether the user has said that the scan is radial. It is believed where the header calls no encoding radial:
+        converters write ``cartesian`` whatever it is.
 
     Raises
     ------
@@ -115,11 +124,11 @@ def encoding(header: Any, index: int = 0) -> Encoding:
         raise DataError(f"readouts of encoding space {index}, but the header has {found}", "an <encoding> for each")
     space = spaces[index]
     trajectory = str(getattr(space.trajectory, "value", space.trajectory))
-    if trajectory not in RADIAL:
+    if trajectory not in RADIAL and not (told_radial and not _has_radial(header)):
         raise DataError(
             f"a scan with trajectory '{trajectory}' (encoding space {index})",
             f"radial readouts: {', '.join(RADIAL)}",
-            "reconstruct it with another configuration",
+            "if it is radial all the same, say how: buffer.angles or buffer.trajectory_file",
         )
     recon = _matrix(space.reconSpace, f"reconSpace of encoding {index}")
     encoded_fov = _fov(space.encodedSpace)
@@ -140,17 +149,25 @@ def encoding(header: Any, index: int = 0) -> Encoding:
     )
 
 
-def refuse_without_radial(header: Any) -> None:
+def refuse_without_radial(header: Any, *, told_radial: bool = False) -> None:
     """Refuse a header in which no encoding space is radial, before any data has come.
+
+    Parameters
+    ----------
+    header, told_radial
+        See :func:`encoding`.
 
     Raises
     ------
     DataError
         The error of its first encoding space.
     """
-    spaces = header.encoding or []
-    if not any(str(getattr(s.trajectory, "value", s.trajectory)) in RADIAL for s in spaces):
-        encoding(header, 0)
+    if not _has_radial(header):
+        encoding(header, 0, told_radial=told_radial)
+
+
+def _has_radial(header: Any) -> bool:
+    return any(str(getattr(s.trajectory, "value", s.trajectory)) in RADIAL for s in header.encoding or [])
 
 
 def refuse_large(header: Any, most: int) -> None:

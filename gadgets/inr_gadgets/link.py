@@ -112,18 +112,28 @@ class GadgetLink:
         with contextlib.ExitStack() as ending:
             if self._slots is not None and gadget_class(target, self._table).works_while_idle:
                 ending.enter_context(slot(self._slots))
-            results = ending.enter_context(contextlib.closing(chain.run(self._items(), self._connection.interrupt)))
+            # Gadgetron keeps its side open until ours is closed: where that ends first, nobody is left.
+            watch = ending.enter_context(self._connection.watch(self._left, self._left))
+            items = self._items(watch.begin)
+            results = ending.enter_context(contextlib.closing(chain.run(items, self._connection.interrupt)))
             for result in results:
                 self._connection.send(result)
         if self._ending:
             self._tell(f"{self._ending}; sent is what was made so far")
 
-    def _items(self) -> Iterator[Any]:
-        """Yield the items up to CLOSE, or until the link is ended from our side."""
+    def _items(self, at_close: Callable[[], None]) -> Iterator[Any]:
+        """Yield the items up to CLOSE, or until the link is ended from our side. Runs in the reader's thread."""
         with contextlib.suppress(StreamInterruptedError):
             for item in self._connection:
                 self._allowance.check(self._connection.bytes_read)
                 yield item
+            at_close()
+
+    def _left(self) -> None:
+        """Stop the work, as nobody takes it any more; called by the watch."""
+        logger.warning("%s: Gadgetron left before the end of the reconstruction, which is stopped", self._target)
+        if self._chain is not None:
+            self._chain.stop()
 
     def _tell(self, text: str) -> None:
         with contextlib.suppress(PeerGoneError):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
+import importlib
 import os
+import select
 import stat
 import threading
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import ismrmrd
 
-from inr_core.errors import DataError, ProtocolError
+from inr_core.errors import DataError, MissingDependencyError, ParameterError, ProtocolError
 from inr_gadgets.connection import MessageStream, PeerGoneError
 from inr_gadgets.messages import Close, Header
 from inr_gadgets.peer_watch import SinkWatch, Watch
@@ -26,8 +27,7 @@ from inr_gadgets.peer_watch import SinkWatch, Watch
 if TYPE_CHECKING:
     from inr_gadgets.image_file import ImageOutput
 
-logger = logging.getLogger(__name__)
-
+PROTOCOLS = ("auto", "v1", "v2")
 HOW = "inr-recon stream < scan.mrd > images.mrd, or with --input and --output"
 
 
@@ -44,7 +44,9 @@ class PipePair:
 
     def peek(self) -> bytes:
         """Return the first byte, which is read once more later; empty at the end of the input."""
-        self._peeked = self._peeked or os.read(self.source, 1)
+        if not self._peeked:
+            _wait(self.source, select.POLLIN)
+            self._peeked = os.read(self.source, 1)
         return self._peeked
 
     def recv_into(self, buffer: Any) -> int:
@@ -55,10 +57,13 @@ class PipePair:
         return os.readv(self.source, [buffer])
 
     def sendall(self, raw: Any) -> None:
-        """Write all of it."""
+        """Write all of it, also where another program has made the pipe non-blocking."""
         left = memoryview(raw)
         while left:
-            left = left[os.write(self.sink, left) :]
+            try:
+                left = left[os.write(self.sink, left) :]
+            except BlockingIOError:
+                _wait(self.sink, select.POLLOUT)
 
     def close(self) -> None:
         """Close both, once; whoever reads the sink comes to its end."""
@@ -67,6 +72,12 @@ class PipePair:
             if descriptor >= 0:
                 with contextlib.suppress(OSError):  # a disk that is full says so here, too
                     os.close(descriptor)
+
+
+def _wait(descriptor: int, event: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    poll.poll()
 
 
 class PipeStream(MessageStream):
@@ -174,14 +185,44 @@ def open_sink(path: Path | None) -> int:
         raise DataError(f"{path} cannot be written ({error.strerror})", "a file for the images", HOW) from None
 
 
-def find_protocol(first: bytes) -> str:
-    """Return ``v1`` or ``v2`` by the first byte of a stream; v1 begins with a small number, v2 with ``yardl``.
+def converse(pair: PipePair, protocol: str = "auto", images: ImageOutput | None = None) -> PipeStream:
+    """Return the conversation in the protocol of what comes.
+
+    Parameters
+    ----------
+    pair
+        The streams; the sink may still be missing.
+    protocol
+        One of :data:`PROTOCOLS`; ``auto`` looks at the first byte.
+    images
+        See :class:`PipeStream`.
 
     Raises
     ------
     ProtocolError
-        When it is an HDF5 file.
+        When the input is an HDF5 file.
+    ParameterError
+        When there is no such protocol.
+    MissingDependencyError
+        For v2 without mrd-python.
     """
+    found = _protocol(pair.peek())
+    if protocol not in PROTOCOLS:
+        raise ParameterError(f"--protocol {protocol}", f"one of {', '.join(PROTOCOLS)}")
+    if (found if protocol == "auto" else protocol) == "v1":
+        return PipeStream(pair, images)
+    try:
+        version_2 = importlib.import_module("inr_gadgets.mrd2.stream")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"an MRD v2 stream needs mrd-python ({error})", "the extra 'mrd2'", "pip install 'inr-recon[mrd2]'"
+        ) from error
+    conversation: PipeStream = version_2.Mrd2Stream(pair, images)
+    return conversation
+
+
+def _protocol(first: bytes) -> str:
+    """``v1`` or ``v2`` by the first byte of a stream; v1 begins with a small number, v2 with ``yardl``."""
     if first == b"\x89":
         raise ProtocolError(
             "an HDF5 file as input", "an MRD stream", "ismrmrd_hdf5_to_stream makes one of it; or use inr-recon replay"

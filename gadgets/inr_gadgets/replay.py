@@ -20,7 +20,7 @@ from inr_gadgets.header import parse_header
 from inr_gadgets.image_file import ImageOutput
 from inr_gadgets.pace import Pace, is_readout
 from inr_gadgets.report import Report
-from inr_gadgets.scan_file import ScanFile
+from inr_gadgets.stream_file import Scan
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Replay:
 
     def images(
         self,
-        scan: ScanFile,
+        scan: Scan,
         on_image: Callable[[Any], None],
         on_text: Callable[[str], None],
         on_sent: Callable[[int], None] | None = None,
@@ -84,7 +84,7 @@ class Replay:
         )
 
     def _in_process(
-        self, scan: ScanFile, on_text: Callable[[str], None], on_sent: Callable[[int], None] | None
+        self, scan: Scan, on_text: Callable[[str], None], on_sent: Callable[[int], None] | None
     ) -> Generator[Any, None, None]:
         header = parse_header(scan.header_xml)
         stopped = threading.Event()
@@ -117,7 +117,7 @@ def read_chain(config: str | Path, table: GadgetTable = GADGETS) -> ChainConfig:
 
 def replay_to_file(
     replay: Replay,
-    scan: ScanFile,
+    scan: Scan,
     output: Path,
     *,
     group: str | None = None,

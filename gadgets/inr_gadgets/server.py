@@ -38,7 +38,7 @@ _ACCEPT_S = 5.0  # for the accepting thread to end
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # s, s, times: a cable that was pulled
 
 
-Warm = Callable[[Callable[[], bool]], None]  # told by what it calls that it is to end
+Warm = Callable[[Callable[[], bool]], None]  # told by what it calls whether it may end early
 
 
 def warm_up(stopped: Callable[[], bool]) -> None:
@@ -97,7 +97,7 @@ class Server:
         table
             The gadgets that a configuration may name; None for this package's.
         warm
-            Called in the background as soon as the server accepts, with a function that says whether the server ends;
+            Called in the background as soon as the server accepts, with a function that says whether it may end early;
             None for nothing.
         after_scan
             Called after each scan, when its client has been sent CLOSE.
@@ -118,7 +118,7 @@ class Server:
         self._save = _folder(save)
         self._table, self._warm, self._after_scan = table, warm, after_scan
         self._limits = limits or ServerLimits()
-        self._slots = threading.Semaphore(self._limits.scans)
+        self._slots = _Slots(self._limits.scans)
         self._lock = threading.Lock()
         self._clients: set[Client] = set()
         self._ending: str | None = None
@@ -147,7 +147,7 @@ class Server:
         """Accept clients from now on, in the background."""
         self._begin(self._accept, "accept")
         if self._warm is not None:
-            self._begin(functools.partial(_warm_up, self._warm, lambda: self._ending is not None), "warm-up")
+            self._begin(functools.partial(_warm_up, self._warm, self._warm_enough), "warm-up")
 
     def stop(self, reason: str, *, within_s: float = _STOP_S) -> None:
         """Accept nobody more, let every session send what it has, and return when all have ended.
@@ -180,6 +180,10 @@ class Server:
         _join(self._threads, _STOP_S)
         self._listener.close()
         self._waker.close()
+
+    def _warm_enough(self) -> bool:
+        """Whether the server ends, or a scan has begun: that warms up what it needs, and needs the cores."""
+        return self._ending is not None or self._slots.taken
 
     def _begin(self, target: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -333,6 +337,24 @@ def _check(overrides: Mapping[str, object], table: GadgetTable | None) -> None:
     from inr_gadgets.chain import GADGETS, check_parameters
 
     check_parameters(overrides, GADGETS if table is None else table)
+
+
+class _Slots(threading.Semaphore):
+    """The places of the scans that are reconstructed at once.
+
+    Attributes
+    ----------
+    taken
+        Whether one was ever taken.
+    """
+
+    taken = False
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """As any semaphore."""
+        got = super().acquire(blocking, timeout)
+        self.taken = self.taken or got
+        return got
 
 
 def _warm_up(warm: Warm, stopped: Callable[[], bool]) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from inr_core.errors import DataError, MissingDependencyError, ParameterError
+from inr_core.errors import DataError
 from inr_gadgets.chain import GADGETS, GadgetTable, check_parameters
 from inr_gadgets.image_file import ImageOutput
-from inr_gadgets.pipes import PipePair, PipeStream, find_protocol, open_sink, open_source
+from inr_gadgets.pipes import PipePair, converse, open_sink, open_source
 from inr_gadgets.replay import read_chain
 from inr_gadgets.session import Conversation, Session, SessionSettings
 from inr_gadgets.signals import Signals
 
-PROTOCOLS = ("auto", "v1", "v2")
 _DEFAULT = "inr_dynamic"  # the configuration of a stream that names none
 _IMAGE_FILES = (".h5", ".hdf5")
 _LOOK_S = 0.1
@@ -65,30 +63,14 @@ def stream(
     check_parameters(overrides, table)
     chain = None if config is None else read_chain(config, table)
     pair = PipePair(open_source(source))
-    found = find_protocol(pair.peek())
     images = None
     if sink is not None and sink.suffix.lower() in _IMAGE_FILES:
         images = ImageOutput(sink)
         sink = Path(os.devnull)  # for what is not an image
-    conversation = _speak(found if protocol == "auto" else protocol, pair, images)
+    conversation: Conversation = converse(pair, protocol, images)
     pair.sink = open_sink(sink)
     chosen = SessionSettings(overrides=overrides, table=table, default=_DEFAULT, chain=chain)
     return _hold(Session(conversation, str(source or "stdin"), chosen))
-
-
-def _speak(protocol: str, pair: PipePair, images: ImageOutput | None) -> Conversation:
-    if protocol == "v1":
-        return PipeStream(pair, images)
-    if protocol != "v2":
-        raise ParameterError(f"--protocol {protocol}", f"one of {', '.join(PROTOCOLS)}")
-    try:
-        found = importlib.import_module("inr_gadgets.mrd2.stream")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"an MRD v2 stream needs mrd-python ({error})", "the extra 'mrd2'", "pip install 'inr-recon[mrd2]'"
-        ) from error
-    conversation: Conversation = found.Mrd2Stream(pair, images)
-    return conversation
 
 
 def _hold(session: Session) -> bool:
@@ -96,8 +78,10 @@ def _hold(session: Session) -> bool:
     with Signals() as signals:
 
         def run() -> None:
-            scans.append(session.run())
-            signals.end_waiting()
+            try:
+                scans.append(session.run())
+            finally:
+                signals.end_waiting()
 
         thread = threading.Thread(target=run, name="session", daemon=True)
         thread.start()
@@ -111,4 +95,4 @@ def _hold(session: Session) -> bool:
         raise KeyboardInterrupt
     if scans == [False]:
         raise DataError("a stream without a scan", "a header and acquisitions before CLOSE", "look at what writes it")
-    return session.done
+    return scans == [True] and session.done

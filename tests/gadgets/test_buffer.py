@@ -207,6 +207,34 @@ def test_a_cartesian_scan_is_refused_before_any_data() -> None:
         BufferGadget(header(trajectory="cartesian"))
 
 
+@pytest.mark.parametrize("angles", ["golden", "trajectory"])
+def test_a_scan_that_a_converter_calls_cartesian(angles: str) -> None:
+    """Converters for GE and Philips write ``cartesian`` whatever it is; who says how the spokes lie is believed."""
+    parameters = {"spokes_per_frame": 5, "angles": angles}
+    k = (np.arange(2 * N) - N) / (2 * N)
+    turns = np.deg2rad(np.arange(10) * GOLDEN_ANGLE_DEG)
+    scan = [readout(i, trajectory=np.outer(k, (np.cos(turn), np.sin(turn)))) for i, turn in enumerate(turns)]
+    found, lines = gather(scan, parameters, trajectory="cartesian")
+    expected, _ = gather(scan, parameters)
+    assert len(found) == len(expected) == 2
+    np.testing.assert_array_equal(found[1].traj, expected[1].traj)
+    assert "radial scan (its header says cartesian), matrix 32 x 32" in lines[0]
+
+
+def test_odd_lines_may_be_negated_back() -> None:
+    """What converters do to lines of alternating phase, they do to spokes, too."""
+    scan = [readout(number, kspace_encode_step_1=number % 5) for number in range(10)]
+    expected, _ = gather(scan, {"spokes_per_frame": 5})
+    kspace = [frame.kspace.copy() for frame in expected]
+    for one in scan:
+        one.data[:] *= 1 - 2 * (one.idx.kspace_encode_step_1 % 2)
+    found, _ = gather(scan, {"spokes_per_frame": 5, "negate_odd": True})
+    for ours, theirs in zip(found, kspace, strict=True):
+        np.testing.assert_array_equal(ours.kspace, theirs)
+    wrong, _ = gather(scan, {"spokes_per_frame": 5})
+    assert not np.array_equal(wrong[0].kspace, kspace[0])
+
+
 def test_a_cartesian_encoding_is_refused_at_its_first_readout() -> None:
     gadget = BufferGadget(header(trajectory=["radial", "cartesian"]), BufferParameters(spokes_per_frame=5))
     scan = [*golden_scan(1), readout(5, encoding_space_ref=1)]

@@ -227,6 +227,18 @@ def test_a_worker_that_is_told_to_stop() -> None:
     assert error.text == "recon: the worker was told to stop (SIGTERM); sent is what was made so far"
 
 
+def test_a_gadgetron_that_ends_is_not_worked_for(caplog: pytest.LogCaptureFixture) -> None:
+    """After CLOSE nobody reads the link: it is watched. The gadget would go on for 20 s."""
+    image = serialise(wire.image(1))
+    with Worker(port=0, table=wire.TABLE, warm=None) as ours:
+        before = set(threading.enumerate())
+        with socket.create_connection(("127.0.0.1", ours.port), 10) as sock:
+            sock.sendall(b"".join(stream_of(image, gadgetron.CLOSE, linger="true")))
+            assert sock.recv(len(image), socket.MSG_WAITALL) == image
+        assert wire.no_threads_left(before, within_s=15)
+    assert "Gadgetron left before the end of the reconstruction, which is stopped" in caplog.text
+
+
 def test_the_configuration_with_connect_has_the_gadgets_and_properties_of_the_other() -> None:
     texts = {name: read_config(find_config(name)) for name in ("inr_dynamic", "inr_dynamic_connect")}
     execute, connect = (parse_config(text) for text in texts.values())

@@ -28,6 +28,14 @@ def test_what_the_header_does_not_say() -> None:
     assert noise_bandwidth(scan) == 1.0
 
 
+def test_what_the_converter_for_philips_writes() -> None:
+    """A repetition time that is none, no frequency, and cartesian."""
+    text = header_xml(trajectory="cartesian", bandwidth=0.793).replace("<TR>3.0<", "<TR>ETH<")
+    scan = parse_header(text.replace(">123200000<", ">0<"))
+    space = encoding(scan, told_radial=True)
+    assert (space.tr_ms, space.matrix, noise_bandwidth(scan)) == (None, (32, 32), 0.793)
+
+
 @pytest.mark.parametrize("ending", [b"", b"\0", b"\n\0\0", b"  \r\n"])
 def test_bytes_text_byte_order_mark_and_trailing_nul(ending: bytes) -> None:
     for document in (header_xml().encode() + ending, b"\xef\xbb\xbf" + header_xml().encode() + ending):
@@ -81,6 +89,18 @@ def test_scans_that_are_not_radial_are_refused(trajectory: str) -> None:
         encoding(scan)
     with pytest.raises(DataError, match=message):
         refuse_without_radial(scan)
+
+
+@pytest.mark.parametrize("trajectory", ["cartesian", "spiral"])
+def test_the_user_may_know_better_than_a_converter(trajectory: str) -> None:
+    scan = header(trajectory=trajectory)
+    refuse_without_radial(scan, told_radial=True)
+    assert encoding(scan, told_radial=True).trajectory == trajectory
+    with pytest.raises(DataError, match=r"if it is radial all the same, say how: buffer\.angles or buffer\.traj"):
+        encoding(scan)
+    mixed = header(trajectory=["radial", trajectory])  # whoever wrote this knew the difference
+    with pytest.raises(DataError, match=f"trajectory '{trajectory}'"):
+        encoding(mixed, 1, told_radial=True)
 
 
 def test_one_radial_encoding_among_others_is_enough_to_begin() -> None:

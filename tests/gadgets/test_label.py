@@ -35,7 +35,8 @@ def test_it_keeps_the_rules_of_the_host() -> None:
     assert LABEL["general"]["regulatory_information"]["manufacture_date"] == "2026/11/20"
     assert len(LABEL["general"]["regulatory_information"]) == 11
     assert LABEL["reconstruction"]["content_qualification_type"] == "RESEARCH"
-    assert (LABEL["reconstruction"]["emitter"], LABEL["reconstruction"]["port"]) == ("raw", 9002)
+    assert (LABEL["reconstruction"]["emitter"], LABEL["reconstruction"]["injector"]) == ("raw", "image")
+    assert LABEL["reconstruction"]["port"] == 9002
     # The host takes steps of 0.1 for numbers, and units of at most three characters.
     numbers = [
         p[key] for p in LABEL["parameters"] if p["type"] == "double" for key in ("minimum", "default", "maximum")
@@ -45,7 +46,9 @@ def test_it_keeps_the_rules_of_the_host() -> None:
 
 
 def test_the_configurations_are_those_that_stream() -> None:
-    found = [parse_config(read_config(path), name=path.stem) for path in list_configs()]
+    texts = {path.stem: read_config(path) for path in list_configs()}
+    # A chain that Gadgetron dials is one of the others in another place.
+    found = [parse_config(text, name=name) for name, text in texts.items() if "<connect" not in text]
     methods = {config.name: dict(config.gadgets[1].properties).get("method", "inr") for config in found}
     assert set(CONFIGS) == {name for name, method in methods.items() if get_method(method).streams}
     assert [value["id"] for value in PARAMETERS["config"]["values"]] == list(CONFIGS)

@@ -71,6 +71,26 @@ def test_the_warm_up_runs_behind_and_may_fail(caplog: pytest.LogCaptureFixture) 
     assert "no torch" in caplog.text
 
 
+def test_the_warm_up_makes_way_for_a_scan() -> None:
+    asked: list[bool] = []
+    go = threading.Event()
+
+    def warm(stopped: Callable[[], bool]) -> None:
+        asked.append(stopped())
+        go.wait(10)
+        asked.append(stopped())
+
+    with Server(port=0, table=wire.TABLE, warm=warm) as server:
+        assert wire.talk(server.port, GOOD[0] + GOOD[-1]).items == []  # somebody looked whether we are there
+        for _ in range(100):
+            if asked:
+                break
+            time.sleep(0.05)
+        assert len(wire.talk(server.port, STREAM).images) == 3
+        go.set()
+    assert asked == [False, True]
+
+
 def test_ending_in_the_middle_of_a_scan(server: Server, client: socket.socket) -> None:
     client.sendall(b"".join(GOOD[:5]))  # one image and half of the next
     ours = Connection(client)

@@ -8,6 +8,7 @@ import os
 import pty
 import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from inr_core.errors import DataError, InrError, ParameterError, ProtocolError
 from inr_gadgets import stream as streaming
 from inr_gadgets.image_file import list_series, read_header_xml, read_series
 from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header, Text
-from inr_gadgets.pipes import find_protocol, open_sink, open_source
+from inr_gadgets.pipes import PipePair, open_sink, open_source
 from inr_gadgets.wire_format import serialise
 from piping import Pipes
 
@@ -41,6 +42,63 @@ def test_images_flow_while_the_scan_runs(pipes: Callable[..., Pipes]) -> None:
     assert open_pipes.end()
     with pytest.raises(ProtocolError, match="the connection ended after 3 items"):  # the sink is closed
         open_pipes.reader.read()
+
+
+def test_bytes_may_come_in_any_pieces(pipes: Callable[..., Pipes]) -> None:
+    open_pipes = pipes()
+    raw = b"".join(GOOD)
+    for position in range(0, len(raw), 7):
+        open_pipes.write(raw[position : position + 7])
+    assert [type(item) for item in open_pipes.reader] == [Header, *3 * [ismrmrd.Image]]
+    assert open_pipes.end()
+
+
+def test_pipes_that_others_have_made_non_blocking() -> None:
+    source, feed = os.pipe()
+    result, sink = os.pipe()
+    os.set_blocking(source, False)
+    os.set_blocking(sink, False)
+    pair = PipePair(source, sink)
+    raw, got = bytes(range(256)) * 2000, bytearray()  # eight times what a pipe holds
+
+    def later() -> None:
+        time.sleep(0.2)
+        os.write(feed, b"y")
+        while len(got) < len(raw):
+            time.sleep(0.002)
+            got.extend(os.read(result, 1 << 16))
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    assert pair.peek() == b"y"
+    pair.sendall(raw)
+    thread.join(20)
+    assert got == raw
+    pair.close()
+    pair.close()  # which does nothing: the numbers may be others' by now
+    os.close(feed)
+    os.close(result)
+
+
+def test_a_fault_of_the_session_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Faulty:
+        done = True
+
+        def run(self) -> bool:
+            raise OSError(28, "No space left on device")
+
+    shown: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", shown.append)
+    assert not streaming._hold(Faulty())  # type: ignore[arg-type]
+    assert len(shown) == 1
+
+
+def test_a_reader_that_is_not_there_at_all(pipes: Callable[..., Pipes], caplog: pytest.LogCaptureFixture) -> None:
+    open_pipes = pipes()
+    open_pipes.leave("result")
+    open_pipes.write(CONFIG + HEADER)
+    assert not open_pipes.end()
+    assert "stdin: the other side is gone (Broken pipe)" in caplog.text
 
 
 def test_what_goes_out_is_read_by_ismrmrds_own_deserializer(tmp_path: Path) -> None:
@@ -192,7 +250,6 @@ def test_hdf5_as_input_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scan.h5").write_bytes(b"\x89HDF\r\n")
     with pytest.raises(ProtocolError, match="an HDF5 file as input; expected an MRD stream; ismrmrd_hdf5_to_stream"):
         streaming.stream(source=tmp_path / "scan.h5", sink=tmp_path / "out")
-    assert [find_protocol(first) for first in (b"", b"\3", b"y")] == ["v1", "v1", "v2"]
 
 
 def test_a_stream_that_is_nothing_but_closed(tmp_path: Path) -> None:

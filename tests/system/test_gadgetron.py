@@ -94,6 +94,22 @@ def test_three_gadgets_give_what_replay_gives(
         assert difference(read_series(output, series, "g")[0], images) <= SAME
 
 
+@pytest.mark.parametrize("form", ["execute", "connect"])
+def test_heart_and_breath_cross_its_links(
+    gadgetron: Gadgetron, worker: int, scan: Path, tmp_path: Path, form: str
+) -> None:
+    """Waveforms are handed on from gadget to gadget as messages of their own: ReconData has no room for them."""
+    _, output = send(gadgetron, scan, tmp_path, configuration(all_three(form, worker)))
+    for series in (1, 2):
+        _, headers, meta = read_series(output, series, "g")
+        for header, attributes in zip(headers, meta, strict=True):
+            since_ms = float(attributes["inr_trigger_ms"])
+            assert since_ms == pytest.approx(2.5 * header.physiology_time_stamp[0], abs=5)
+            assert float(attributes["TriggerTime"]) == 2.5 * header.physiology_time_stamp[0]
+            assert {"inr_ecg", "inr_respiration"} <= set(attributes)
+            assert attributes["GADGETRON_ImageNumber"] == str(header.image_index)
+
+
 def ours(scan: Path, nodes: list[str], folder: Path) -> np.ndarray:
     """Series 1 of a chain of our own gadgets, in this process."""
     config, output = folder / "ours.xml", folder / "ours.h5"

@@ -106,7 +106,7 @@ def test_gadgetron_s_client(gadgetron_client: str, port: int, scan: Path, tmp_pa
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["-c", "nope.xml"], "ERROR: configuration 'nope.xml'; expected one of cg_sense, grasp, inr_dynamic"),
+        (["-c", "nope.xml"], "ERROR: configuration 'nope.xml'; expected one of cg_sense, flow, grasp, inr_dynamic"),
         (["-c", "inr_dynamic.xml", "-P", "16"], "ERROR: a compressed acquisition (flags 53 to 56); expected plain"),
     ],
 )

@@ -1,7 +1,8 @@
-"""What the README says works: its Python runs, its commands parse, its files are there."""
+"""What the README says works: its Python runs, its commands and those of the other pages parse, its files are there."""
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -16,19 +17,26 @@ from inr_gadgets.configs import find_config
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+_SHELL = ("|", "||", "&", "&&", ";", ">", ">>", "2>", "<")
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert found, f"the README has no {language} block any more"
+def blocks(language: str, text: str = README) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert found or text is not README, f"the README has no {language} block any more"
     return found
 
 
-def commands(program: str) -> list[list[str]]:
-    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
-    found = [words[1:] for words in lines if words and words[0] == program]
-    assert found, f"the README does not call {program} any more"
-    return found
+def commands(program: str, text: str = README) -> list[list[str]]:
+    """The words after each call of a program, up to the shell's own."""
+    lines = [shlex.split(line, comments=True) for block in blocks("sh", text) for line in block.splitlines()]
+    calls = [words[1:] for words in lines if words and words[0] == program]
+    assert calls or text is not README, f"the README does not call {program} any more"
+    return [list(itertools.takewhile(lambda word: word not in _SHELL, words)) for words in calls]
+
+
+def commands_of_pages() -> list[list[str]]:
+    found = [words for page in PAGES for words in commands("inr-recon", page.read_text())]
+    return [list(words) for words in dict.fromkeys(map(tuple, found))]
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
@@ -42,7 +50,7 @@ def test_python_runs(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert names["series"].images.shape == (6, 48, 48)
 
 
-@pytest.mark.parametrize("words", commands("inr-recon"), ids=" ".join)
+@pytest.mark.parametrize("words", commands_of_pages(), ids=" ".join)
 def test_commands_parse(words: list[str]) -> None:
     program = typer.main.get_command(app)
     context = program.make_context("inr-recon", list(words))

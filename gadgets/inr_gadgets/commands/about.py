@@ -62,15 +62,16 @@ def configs() -> None:
 def doctor(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port that a server would listen at.")] = 9002,
 ) -> None:
-    """Look at this machine: Python, packages, devices, NUFFT backends, ports, configurations, extras.
+    """Look at this machine: Python, packages, devices, NUFFT backends, ports, configurations, Gadgetron, extras.
 
-    Exit code 0 when a reconstruction can run.
+    Exit code 0 when all that is needed works, and, where Gadgetron is installed, it can start our gadgets.
 
     Example: inr-recon doctor
     """
     from inr_gadgets.doctor import examine, usable
+    from inr_gadgets.worker import PORT
 
-    findings = examine(port)
+    findings = examine((port, PORT))
     print_table(("", "what", "found"), [(finding.state, finding.subject, finding.text) for finding in findings])
     if not usable(findings):
         raise typer.Exit(FAILED)

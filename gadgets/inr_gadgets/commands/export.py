@@ -78,7 +78,7 @@ def export(
     if dicom is not None:
         facts = find_facts(images, group, scan, anonymous=anonymous, announce=say)
         with Progress("images", sum(len(one.images) for one in sets)) as progress:
-            written = write_dicom(dicom, sets, facts, enhanced=enhanced, progress=progress.update)
+            written = write_dicom(dicom, sets, facts, enhanced=enhanced, announce=say, progress=progress.update)
         print("\n".join(map(str, written)))
     if nifti is not None:
         print("\n".join(map(str, write_nifti(nifti, sets, announce=say))))

@@ -79,6 +79,7 @@ def openrecon(
             return
         say(f"building {spec.tag} with {builder.name}")
         image = package.build_package_image(builder, spec, output)
+    say(f"checking and packing {image}")
     archive = package.package_image(spec, output, label, image, say)
     print(f"{archive}: {archive.stat().st_size / 1e6:.0f} MB, to be installed as it is")
 

@@ -14,7 +14,9 @@ from inr_core.errors import ParameterError
 from inr_core.parameters import parse, plain_name
 from inr_gadgets.commands.common import FAILED, Progress, command, parse_settings, say
 
-Scan = Annotated[Path, typer.Argument(metavar="SCAN.h5", help="An ISMRMRD scan.", show_default=False)]
+Scan = Annotated[
+    Path, typer.Argument(metavar="SCAN.h5", help="An ISMRMRD scan; or a stored MRD stream.", show_default=False)
+]
 Output = Annotated[
     Path,
     typer.Option("--output", "-o", metavar="OUT.h5", help="Where the images go; an existing file gets a new group."),
@@ -205,13 +207,13 @@ def _scale(option: str, name: str, text: str, given: Mapping[str, str]) -> dict[
 
 def _replay(how: Any, scan: Path, output: Path, group: str | None, report_file: Path | None) -> None:
     from inr_gadgets.replay import replay_to_file
-    from inr_gadgets.scan_file import ScanFile
+    from inr_gadgets.stream_file import open_scan
 
     if report_file is not None and not report_file.absolute().parent.is_dir():
         # Said before the work, not after it.
         raise FileNotFoundError(2, "no such folder", str(report_file.absolute().parent))
     began = time.monotonic()
-    with ScanFile(scan) as opened, Progress("readouts", opened.n_acquisitions) as progress:
+    with open_scan(scan) as opened, Progress("readouts", opened.n_acquisitions) as progress:
         result = replay_to_file(how, opened, output, group=group, on_text=say, on_progress=_shown(progress))
     if report_file is not None:
         result.write(report_file)

@@ -19,7 +19,7 @@ from inr_gadgets.conventions.side_file import side_trajectory
 from inr_gadgets.conventions.stack import Stack, find_stack
 from inr_gadgets.conventions.survey import LOOK_ALL, Survey
 from inr_gadgets.conventions.whitening import Whitener
-from inr_gadgets.header import Encoding, encoding, noise_bandwidth, refuse_without_radial
+from inr_gadgets.header import RADIAL, Encoding, encoding, noise_bandwidth, refuse_without_radial
 
 # Readouts of any kind, more for a stack of stars; a scan that never brings a usable sample must not fill the memory.
 MOST_HELD = 4 * LOOK_ALL
@@ -67,8 +67,10 @@ class Understanding:
         """One line for the operator."""
         space, sampling, framing = self.encoding, self.sampling, self.framing
         (nx, ny), (fx, fy) = space.matrix, space.recon_fov_mm[:2]
+        doubt = "" if space.trajectory in RADIAL else f" (its header says {space.trajectory})"
         parts = [
-            f"radial scan, matrix {nx} x {ny}, FOV {fx:g} x {fy:g} mm, {sampling.n_coils} coils, {self._samples()}",
+            f"radial scan{doubt}, matrix {nx} x {ny}, FOV {fx:g} x {fy:g} mm, {sampling.n_coils} coils, "
+            f"{self._samples()}",
             self._frames(),
             f"angles: {self.rule.text}" + (f" in {describe_unit(sampling)}" if sampling.embedded else ""),
             self.noise,
@@ -128,7 +130,7 @@ class Opening:
     """
 
     def __init__(self, header: Any, parameters: BufferParameters) -> None:
-        refuse_without_radial(header)
+        refuse_without_radial(header, told_radial=parameters.tells_radial)
         self.header, self.parameters = header, parameters
         self.whitener = Whitener(parameters.whiten == "auto", noise_bandwidth(header))
         self.dropped: Counter[str] = Counter()
@@ -157,7 +159,7 @@ class Opening:
             if what == "noise" and is_finite(acquisition):
                 self.whitener.add(acquisition)
             return False
-        space = encoding(self.header, acquisition.encoding_space_ref)
+        space = encoding(self.header, acquisition.encoding_space_ref, told_radial=self.parameters.tells_radial)
         if self.side is not None:
             acquisition = self.side.attach(acquisition, self._n_imaging)
         self._n_imaging += 1

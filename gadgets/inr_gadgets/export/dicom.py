@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from inr_core.errors import DataError, MissingDependencyError
 from inr_gadgets.export.facts import ScanFacts
+from inr_gadgets.export.pixels import GREY_LEVELS, MOST
 from inr_gadgets.export.series import ImageSet
 
 
@@ -18,12 +22,14 @@ def write_dicom(
     facts: ScanFacts,
     *,
     enhanced: bool = False,
+    announce: Callable[[str], None],
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Path]:
     """Write image sets into a folder; only the owner may read what is made (0600, folders 0700).
 
     Classic images are ``series_1/image_00001.dcm`` and so on, enhanced ones ``series_1.dcm``. There are no private
-    elements.
+    elements. Magnitudes that are so small that whole numbers are no grey scale are multiplied by a power of ten, all by
+    the same.
 
     Parameters
     ----------
@@ -35,6 +41,8 @@ def write_dicom(
         Of the scan.
     enhanced
         Enhanced MR Image Storage instead of MR Image Storage.
+    announce
+        Takes a line for the operator if values were multiplied.
     progress
         Called with the number of images that are written.
 
@@ -63,6 +71,10 @@ def write_dicom(
     for target in targets:
         if target.exists():
             raise DataError(f"{target} exists already", "a new one", "choose another folder or remove it")
+    factor = common_factor(sets)
+    if factor != 1:
+        announce(f"magnitudes are multiplied by {factor:g} in DICOM, where viewers expect whole numbers")
+        sets = [images.times(factor) if images.has_small_steps else images for images in sets]
     start_ms = min(image.time_ms for images in sets for image in images.images)
     done = 0
     try:
@@ -83,6 +95,17 @@ def write_dicom(
             f"{folder} cannot be written ({error})", "a folder that may be written", "choose another or free space"
         ) from error
     return targets
+
+
+def common_factor(sets: Sequence[ImageSet]) -> float:
+    """The power of ten that gives all magnitudes of fractions grey levels enough; 1 where they have them."""
+    highest = [max(float(np.nanmax(image.pixels)) for image in one.images) for one in sets if one.has_small_steps]
+    highest = [value for value in highest if 0 < value < np.inf]
+    if not highest:
+        return 1.0
+    exponent = math.ceil(math.log10(GREY_LEVELS / min(highest)))
+    fitting = math.floor(math.log10(MOST / max(highest)))
+    return float(10.0 ** max(0, min(exponent, fitting)))
 
 
 def _named(folder: Path, files: Iterator[Any]) -> Iterator[tuple[Path, Any]]:

@@ -15,7 +15,7 @@ from inr_gadgets.export.dicom_modules import (
     echo_time,
     image_time,
     number,
-    slice_distance,
+    windowed,
 )
 from inr_gadgets.export.facts import ScanFacts
 from inr_gadgets.export.pixels import PixelScale
@@ -76,7 +76,7 @@ def _plane(data: Dataset, images: ImageSet, image: PlacedImage) -> None:
     data.ImageOrientationPatient = [number(value) for value in (*grid.row_dir, *grid.column_dir)]
     data.SliceLocation = number(grid.location_mm)
     data.SliceThickness = number(grid.thickness_mm) if grid.thickness_mm else ""
-    spacing = slice_distance(images, image.stack)
+    spacing = images.plane_distances_mm[image.stack]
     if spacing:
         data.SpacingBetweenSlices = number(spacing)
     data.PixelSpacing = [number(grid.spacing_mm[1]), number(grid.spacing_mm[0])]
@@ -114,5 +114,5 @@ def _pixels(data: Dataset, image: PlacedImage, scale: PixelScale) -> None:
         # Not of the standard's classic MR image, but what scanners write and viewers read where they need a scale.
         data.RescaleIntercept, data.RescaleSlope = number(scale.intercept), number(scale.slope)
         data.RescaleType = "US"
-    data.WindowCenter, data.WindowWidth = number(scale.centre), number(scale.width)
+    windowed(data, scale)
     data.PixelData = scale.stored(image.pixels).tobytes()

@@ -17,7 +17,7 @@ from inr_gadgets.export.dicom_modules import (
     image_time,
     made_uid,
     number,
-    slice_distance,
+    windowed,
 )
 from inr_gadgets.export.facts import ScanFacts
 from inr_gadgets.export.pixels import PixelScale
@@ -138,7 +138,7 @@ def _shared_groups(groups: Dataset, images: ImageSet, facts: ScanFacts, scale: P
     anatomy.AnatomicRegionSequence = Sequence([region])
     groups.FrameAnatomySequence = Sequence([anatomy])
     window = Dataset()
-    window.WindowCenter, window.WindowWidth = number(scale.centre), number(scale.width)
+    windowed(window, scale)
     groups.FrameVOILUTSequence = Sequence([window])
     values = Dataset()
     values.RescaleIntercept, values.RescaleSlope = number(scale.intercept), number(scale.slope)
@@ -172,7 +172,7 @@ def _frame_groups(images: ImageSet, image: PlacedImage, facts: ScanFacts, start_
     measures.PixelSpacing = [number(grid.spacing_mm[1]), number(grid.spacing_mm[0])]
     if grid.thickness_mm:
         measures.SliceThickness = number(grid.thickness_mm)
-    distance = slice_distance(images, image.stack)
+    distance = images.plane_distances_mm[image.stack]
     if distance:
         measures.SpacingBetweenSlices = number(distance)
     groups.PixelMeasuresSequence = Sequence([measures])

@@ -14,6 +14,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from inr_gadgets.export.facts import ScanFacts
 from inr_gadgets.export.kinds import positive
+from inr_gadgets.export.pixels import PixelScale
 from inr_gadgets.export.series import ImageSet, PlacedImage
 
 _NAMESPACE = uuid.UUID("5b0a5cf0-3a9c-4c5e-9a55-6c8d6f1b2f4e")
@@ -138,10 +139,11 @@ def clock(value: dt.datetime) -> str:
     return f"{value:%H%M%S.%f}"
 
 
-def slice_distance(images: ImageSet, stack: int) -> float:
-    """Mean distance from plane to plane of a stack, mm; 0 if there is but one."""
-    places = sorted({round(image.grid.location_mm, 2) for image in images.images if image.stack == stack})
-    return (places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else 0.0
+def windowed(data: Dataset, scale: PixelScale) -> None:
+    """The window of a series."""
+    data.WindowCenter, data.WindowWidth = number(scale.centre), number(scale.width)
+    if scale.width < 1:
+        data.VOILUTFunction = "LINEAR_EXACT"  # the usual function is that of whole numbers
 
 
 def _uid(text: str, anonymous: bool) -> str:

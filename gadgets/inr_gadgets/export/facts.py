@@ -135,9 +135,8 @@ def find_facts(
     else:
         xml = read_header_xml(images, group)
     if xml is None:
-        announce(
-            f"{images} does not say whose images they are: no name, dates of the file; --scan SCAN.h5 names the scan"
-        )
+        if not anonymous:
+            announce(f"{images} does not say whose images they are: no name, dates of the file; see --scan SCAN.h5")
         facts = ScanFacts(made=made, begun=_midnight(made), identity=_digest(images, group))
     else:
         header = parse_header(xml)

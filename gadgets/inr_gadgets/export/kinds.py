@@ -33,13 +33,14 @@ def kind_label(kind: tuple[int, ...], kinds: Sequence[tuple[int, ...]]) -> str:
 
 
 def series_label(index: int, meta: Mapping[str, Any]) -> str:
-    """What a series is called: as our images, Gadgetron's or FIRE's say it, else ``"series 7"``."""
+    """What a series is called: as our images, Gadgetron's or FIRE's say it; else by its number, ``"series 7"``."""
     for name in _LABELS:
         value = meta.get(name)
         text = "_".join(value) if isinstance(value, (list, tuple)) else str(value or "")
         if text.strip():
             return text.strip().strip("_")
-    return f"series {index}"
+    # Of our images that other gadgets finished only the method is known.
+    return f"{str(meta.get('inr_method', '')).upper()} series {index}".strip()
 
 
 def common_window(meta: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:

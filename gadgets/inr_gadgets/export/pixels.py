@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST = 65535
-_ENOUGH = 1000  # grey levels; rounding to them is far below the noise of any image
+MOST = 65535
+GREY_LEVELS = 500  # that are enough: rounding to them is below the noise of an image, and not seen
 _BRIGHT = 99.5  # percentile that is white where the images do not say
 
 
@@ -44,13 +44,13 @@ class PixelScale:
         window
             Centre and width; None for one that the brightest pixels just fill.
         plain
-            Round values to whole numbers where 1000 of them or more are in use: for files whose readers do not expect a
+            Round values to whole numbers where they are grey levels enough: for files whose readers do not expect a
             slope.
         """
         low = min(0.0, *(float(np.min(_finite(image))) for image in images))
         high = max(0.0, *(float(np.max(_finite(image))) for image in images))
-        whole = all(np.issubdtype(image.dtype, np.integer) for image in images) or (plain and high - low >= _ENOUGH)
-        slope = 1.0 if whole and high - low <= _MOST else short_number((high - low) / _MOST) or 1.0
+        whole = all(np.issubdtype(image.dtype, np.integer) for image in images) or (plain and high - low >= GREY_LEVELS)
+        slope = 1.0 if whole and high - low <= MOST else short_number((high - low) / MOST) or 1.0
         low = float(np.floor(low)) if slope == 1.0 else short_number(low)
         if window is None:
             bright = float(np.percentile(np.concatenate([_finite(image).ravel() for image in images]), _BRIGHT))
@@ -66,7 +66,7 @@ class PixelScale:
     def stored(self, image: NDArray[Any]) -> NDArray[np.uint16]:
         """The whole numbers of an image; what is not finite is 0 in value."""
         numbers = np.rint((_finite(image).astype(np.float64) - self.intercept) / self.slope)
-        return np.clip(numbers, 0, _MOST).astype("<u2")
+        return np.clip(numbers, 0, MOST).astype("<u2")
 
 
 def short_number(value: float) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import ismrmrd
@@ -102,6 +103,30 @@ class ImageSet:
     def n_stacks(self) -> int:
         """Number of stacks."""
         return 1 + max(image.stack for image in self.images)
+
+    @property
+    def has_small_steps(self) -> bool:
+        """Whether it has magnitudes, in units of nobody's, that are not whole numbers."""
+        return self.component == "M" and not np.issubdtype(self.images[0].pixels.dtype, np.integer)
+
+    @cached_property
+    def plane_distances_mm(self) -> dict[int, float]:
+        """Mean distance from plane to plane of each stack; 0 if it has but one."""
+        places: dict[int, dict[int, float]] = {}
+        for image in self.images:
+            planes = places.setdefault(image.stack, {})
+            if image.position not in planes:
+                planes[image.position] = image.grid.location_mm
+        return {
+            stack: round((max(planes.values()) - min(planes.values())) / max(len(planes) - 1, 1), 3)
+            for stack, planes in places.items()
+        }
+
+    def times(self, factor: float) -> ImageSet:
+        """The same images, their values and window multiplied."""
+        images = [replace(image, pixels=image.pixels * factor) for image in self.images]
+        window = None if self.window is None else (self.window[0] * factor, self.window[1] * factor)
+        return replace(self, images=images, window=window)
 
 
 def newest_group(path: str | os.PathLike[str], group: str | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,19 +25,21 @@ class Engine:
     name: str
     program: str
 
-    def build_words(self, folder: Path, tag: str) -> list[str]:
-        """The command that builds the image of a folder's Dockerfile; its base is local and never asked for outside."""
-        here = ["-t", tag, "-f", str(folder / "Dockerfile"), str(folder)]
+    def build_words(self, folder: Path, tag: str, number: Path) -> list[str]:
+        """The command that builds the image of a folder's Dockerfile and writes its number into a file.
+
+        The base image is one that is here; it is asked for nowhere else.
+        """
+        here = ["--iidfile", str(number), "-t", tag, "-f", str(folder / "Dockerfile"), str(folder)]
         if self.name == "docker":
             return [self.program, "build", *here]
         return [self.program, "build", "--format", "docker", "--pull=never", *here]
 
-    def save_words(self, tag: str, path: Path) -> list[str]:
-        """The command that writes the image's archive."""
-        if self.name == "buildah":
-            return [self.program, "push", tag, f"docker-archive:{path}:{tag}"]
-        form = ["--format", "docker-archive"] if self.name == "podman" else []
-        return [self.program, "save", *form, "-o", str(path), tag]
+    def save_words(self, tag: str, number: str, path: Path) -> list[str]:
+        """The command that writes the image's archive, under that tag and no other name."""
+        if self.name == "docker":
+            return [self.program, "save", "-o", str(path), tag]
+        return [self.program, "push", number, f"docker-archive:{path}:{tag}"]
 
 
 def find_engine(wanted: str = "auto") -> Engine | None:
@@ -73,9 +76,12 @@ def build_image(engine: Engine, folder: Path, tag: str, path: Path) -> None:
     BuildError
         With the last line that the engine said.
     """
-    _run(engine.build_words(folder, tag), "is the base image here? see docs/docker.md")
-    path.unlink(missing_ok=True)  # an engine adds to an archive that exists, or refuses to
-    _run(engine.save_words(tag, path), "is there room on the disk?")
+    with tempfile.TemporaryDirectory() as scratch:
+        number = Path(scratch) / "number"
+        _run(engine.build_words(folder, tag, number), "is the base image here? see docs/docker.md")
+        path.unlink(missing_ok=True)  # an engine adds to an archive that exists, or refuses to
+        made = number.read_text().strip().removeprefix("sha256:")
+        _run(engine.save_words(tag, made, path), "is there room on the disk?")
 
 
 def _works(program: str) -> bool:

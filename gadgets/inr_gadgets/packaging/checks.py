@@ -50,8 +50,8 @@ def _platform(image: ImageTar) -> Iterator[str]:
 
 
 def _tag(image: ImageTar) -> Iterator[str]:
-    if not image.tags:
-        yield "the image has no name; expected one; save it by its tag, not by its number"
+    if len(image.tags) != 1:
+        yield f"the image's names: {', '.join(image.tags) or 'none'}; expected one; save it by its tag"
     for tag in image.tags:
         if tag != tag.lower():
             yield f"the image's name {tag}; expected lower case; tag it again"

@@ -201,6 +201,8 @@ def _reconstruction(spec: PackageSpec) -> dict[str, Any]:
         "min_required_memory": spec.memory_mb,
         "min_count_required_cpu_cores": 2,
         "content_qualification_type": "RESEARCH",
+        # It would weight the radius of every spoke before the density weights do.
+        "require_readout_filter_off": True,
     }
 
 

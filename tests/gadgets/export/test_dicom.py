@@ -20,6 +20,7 @@ from stored import FULL_HEADER, rotation, slab, stored_image
 pydicom = pytest.importorskip("pydicom")
 
 GROUP = "2026-11-20 12:30:00"
+SAID: list[str] = []
 TURNED = rotation(35, -20, 110)
 
 
@@ -27,7 +28,7 @@ def export(path: Path, folder: Path, *, enhanced: bool = False, anonymous: bool 
     """The files, in the order of their names."""
     sets = load_sets(path, GROUP, announce=print, anonymous=anonymous, **options)
     facts = find_facts(path, GROUP, anonymous=anonymous, announce=lambda _: None)
-    written = write_dicom(folder, sets, facts, enhanced=enhanced)
+    written = write_dicom(folder, sets, facts, enhanced=enhanced, announce=SAID.append)
     return [pydicom.dcmread(file) for target in written for file in (sorted(target.glob("*")) or [target])]
 
 
@@ -89,7 +90,7 @@ def test_enhanced_image(tmp_path: Path, oblique: tuple[Path, np.ndarray]) -> Non
         orientation = groups.PlaneOrientationSequence[0].ImageOrientationPatient
         np.testing.assert_allclose(orientation, TURNED[:2].ravel(), atol=1e-6)
         assert groups.PixelMeasuresSequence[0].PixelSpacing == [22, 20]
-        np.testing.assert_allclose(values_of(data, number), values[frame, place], atol=0.02)
+        np.testing.assert_allclose(values_of(data, number), values[frame, place], atol=0.08)
     shared = data.SharedFunctionalGroupsSequence[0]
     assert shared.MREchoSequence[0].EffectiveEchoTime == 1.5
     assert shared.FrameAnatomySequence[0].AnatomicRegionSequence[0].CodeMeaning == "Heart"
@@ -201,16 +202,42 @@ def test_times_since_the_trigger(tmp_path: Path) -> None:
     assert enhanced.CardiacSynchronizationTechnique == "REALTIME"
 
 
-def test_scale_and_window_are_of_the_series(tmp_path: Path) -> None:
-    values = np.stack([np.full((4, 4), 0.25), np.full((4, 4), 0.75)]).astype(np.float32)
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_small_magnitudes_are_multiplied_by_one_power_of_ten(tmp_path: Path, enhanced: bool) -> None:
     window = {"WindowCenter": "0.3", "WindowWidth": "0.6"}
     with ImageWriter(tmp_path / "out.h5", GROUP) as writer:
+        for series, value in ((1, 0.75), (2, 0.25)):
+            writer.append(stored_image(np.full((4, 4), value, np.float32), series=series, meta=window))
+        writer.append(stored_image(np.full((4, 4), 7, np.uint16), series=4))
+    SAID.clear()
+    files = export(tmp_path / "out.h5", tmp_path / "d", enhanced=enhanced)
+    assert SAID == ["magnitudes are multiplied by 10000 in DICOM, where viewers expect whole numbers"]
+    for data, value in zip(files, (7500, 2500, 7), strict=True):
+        shown = values_of(data, 0 if enhanced else None)
+        np.testing.assert_allclose(shown[0] if shown.ndim == 3 else shown, value, atol=0.1)
+    shown = files[0].SharedFunctionalGroupsSequence[0].FrameVOILUTSequence[0] if enhanced else files[0]
+    assert (shown.WindowCenter, shown.WindowWidth) == (3000, 6000)
+
+
+def test_scale_is_of_the_series(tmp_path: Path) -> None:
+    values = np.stack([np.full((4, 4), 250_000.25), np.full((4, 4), 750_000.75)]).astype(np.float32)
+    with ImageWriter(tmp_path / "out.h5", GROUP) as writer:
         for i, value in enumerate(values):
-            writer.append(stored_image(value, repetition=i, acquisition_time_stamp=8 * i, meta=window))
-    for data, value in zip(export(tmp_path / "out.h5", tmp_path / "d"), values, strict=True):
-        assert (data.WindowCenter, data.WindowWidth) == (0.3, 0.6)
-        assert float(data.RescaleSlope) == pytest.approx(0.75 / 65535)
-        np.testing.assert_allclose(values_of(data), value, atol=1e-5)
+            writer.append(stored_image(value, repetition=i, acquisition_time_stamp=8 * i))
+    files = export(tmp_path / "out.h5", tmp_path / "d")
+    assert len({(float(data.RescaleSlope), float(data.WindowWidth)) for data in files}) == 1
+    for data, value in zip(files, values, strict=True):
+        np.testing.assert_allclose(values_of(data), value, atol=0.51 * 750_001 / 65535)
+
+
+def test_motion_keeps_its_values(tmp_path: Path) -> None:
+    flow = np.stack([np.linspace(-0.4, 0.2, 20), np.linspace(0.1, -0.3, 20)]).reshape(2, 1, 4, 5).astype(np.float32)
+    with ImageWriter(tmp_path / "out.h5", GROUP) as writer:
+        writer.append(stored_image(flow, series=3, image_type=3))
+    files = export(tmp_path / "out.h5", tmp_path / "d", series=[3])
+    for data, values in zip(files, flow[:, 0], strict=True):
+        np.testing.assert_allclose(values_of(data), values, atol=1e-5)
+        assert (data.ImageType[3], data.VOILUTFunction) == ("R", "LINEAR_EXACT")
 
 
 def test_phase_images(tmp_path: Path) -> None:

@@ -100,9 +100,10 @@ def test_without_a_header_dates_are_those_of_the_images(tmp_path: Path) -> None:
     assert (facts.made, facts.begun) == (MADE, dt.datetime(2026, 11, 20))
     assert (facts.patient_name, facts.study_time) == ("", None)
     assert said == [
-        f"{tmp_path / 'out.h5'} does not say whose images they are: no name, dates of the file; "
-        "--scan SCAN.h5 names the scan"
+        f"{tmp_path / 'out.h5'} does not say whose images they are: no name, dates of the file; see --scan SCAN.h5"
     ]
+    assert find_facts(tmp_path / "out.h5", "2026-11-20 12:30:00", anonymous=True, announce=said.append).anonymous
+    assert len(said) == 1
     slab(tmp_path / "named.h5", group="2026-99-99 12:30:00")
     facts = find_facts(tmp_path / "named.h5", "2026-99-99 12:30:00", announce=said.append)
     assert facts.made == dt.datetime.fromtimestamp(int((tmp_path / "named.h5").stat().st_mtime))

@@ -35,7 +35,7 @@ def test_plain_files_round_what_has_greys_enough() -> None:
     image = np.linspace(0, 1172.4, 60).reshape(6, 10).astype(np.float32)
     assert PixelScale.of([image], None, plain=True).is_plain
     np.testing.assert_array_equal(PixelScale.of([image], None, plain=True).stored(image), np.rint(image))
-    assert not PixelScale.of([image / 2], None, plain=True).is_plain
+    assert not PixelScale.of([image / 3], None, plain=True).is_plain
     assert not PixelScale.of([100 * image], None, plain=True).is_plain
     assert PixelScale.of([image - 500.5], None, plain=True).intercept == -501
 

@@ -100,6 +100,7 @@ def test_kinds() -> None:
         ({"GADGETRON_SeqDescription": ["_cine", "moco"]}, "cine_moco"),
         ({"SequenceDescriptionAdditional": "invert"}, "invert"),
         ({"ImageComments": " "}, "series 5"),
+        ({"inr_method": "nufft"}, "NUFFT series 5"),
     ],
 )
 def test_label(meta: dict[str, Any], label: str) -> None:
