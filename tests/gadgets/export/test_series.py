@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from inr_core.errors import DataError, ParameterError
+from inr_gadgets.export.facts import find_facts
 from inr_gadgets.export.series import ImageSet, load_sets, newest_group
 from inr_gadgets.image_file import ImageWriter
-from stored import slab, stored_image
+from stored import FULL_HEADER, slab, stored_image
 
 
 def load(path: Path, *series: int, said: list[str] | None = None, **options: Any) -> list[ImageSet]:
@@ -150,3 +151,51 @@ def test_refuses(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"time stamps of series 1 of .* do not grow"):
         load(path)
     assert load(path, frame_time_ms=30)[0].frame_ms == 30
+
+
+def gadgetrons(phase: int, slice_number: int, value: int) -> ismrmrd.Image:
+    """As Gadgetron sends a gated cine: whole numbers, counted by phase, with attributes of its own."""
+    meta = {
+        "GADGETRON_DataRole": "Image",
+        "GADGETRON_SeqDescription": ["_GT", "RETRO"],
+        "GADGETRON_WindowCenter": "900",
+        "GADGETRON_WindowWidth": "1800",
+    }
+    return stored_image(
+        np.full((4, 5), value, np.uint16),
+        series=0,
+        meta=meta,
+        position=(0, 0, 10 * slice_number),
+        slice=slice_number,
+        phase=phase,
+        image_index=phase + 1,
+        acquisition_time_stamp=1000,
+        physiology_time_stamp=(12 * phase, 0, 0),
+        image_type=ismrmrd.IMTYPE_MAGNITUDE,
+    )
+
+
+def test_images_of_gadgetron(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.h5", stored_image(np.zeros((4, 4), np.float32)), group="2026-01-01 09:00:00")
+    cine = [gadgetrons(phase, z, 10 * phase + z) for z in (1, 0) for phase in (2, 0, 1)]
+    write(path, *cine, group="2026-01-01 10:00:00")
+    (found,) = load(path)
+    assert (found.number, found.label, found.window) == (0, "GT_RETRO", (900, 1800))
+    assert (found.n_frames, found.n_stacks, found.frame_ms) == (3, 1, 30)
+    assert [image.pixels[0, 0] for image in found.images] == [0, 1, 10, 11, 20, 21]
+    assert [image.trigger_ms for image in found.images] == [None, None, 30, 30, 60, 60]
+
+
+def test_a_file_of_ismrmrd_datasets(tmp_path: Path) -> None:
+    """As python-ismrmrd-server's client writes it, through the library: images one by one, then the header."""
+    path = tmp_path / "out.h5"
+    with ismrmrd.Dataset(str(path), "dataset") as dataset:
+        for index in (2, 1):
+            image = stored_image(np.full((4, 5), index, np.int16), series=0, image_index=index)
+            image.image_index, image.acquisition_time_stamp = index, 40 * index
+            dataset.append_image("image_0", image)
+        dataset.write_xml_header(FULL_HEADER)
+    (found,) = load(path)
+    assert [image.pixels[0, 0] for image in found.images] == [1, 2]
+    assert found.frame_ms == 100
+    assert find_facts(path, "dataset", announce=print).patient_id == "PID 7"
