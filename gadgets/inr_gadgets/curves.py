@@ -13,8 +13,8 @@ import numpy as np
 
 from inr_core.errors import DataError
 from inr_core.metrics import fit_scale
+from inr_gadgets.export.pictures import SERIES_NAMES
 from inr_gadgets.image_file import list_series, read_series
-from inr_gadgets.pictures import SERIES_NAMES
 
 _PREFIX = "roi_"
 _WHAT = "the .truth.npz beside a simulated scan, with regions (inr-recon simulate --phantom dce)"

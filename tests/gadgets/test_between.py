@@ -17,10 +17,10 @@ from inr_core.fields.grid_field import GridField, Level
 from inr_core.methods.inr import InrMethod
 from inr_core.methods.live import SeriesQuery
 from inr_gadgets.cli import app
+from inr_gadgets.export.pictures import load_movie, write_gif
 from inr_gadgets.frame import Frame
 from inr_gadgets.geometry import image_for
 from inr_gadgets.image_file import ImageWriter, read_series
-from inr_gadgets.pictures import load_movie, write_gif
 from inr_gadgets.recon import ReconGadget
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.report import report_of

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from inr_core.methods.live import RefinedSeries, SeriesQuery
+from inr_gadgets.export.panels import colour_wheel, flow_colours
+from inr_gadgets.export.pictures import load_movie, write_contact_sheet, write_gif, write_mp4
 from inr_gadgets.frame import Frame
 from inr_gadgets.geometry import MOTION_SERIES, image_for
 from inr_gadgets.image import ImageGadget
 from inr_gadgets.image_file import ImageWriter, list_series, read_series
 from inr_gadgets.motion import frame_ms, motion_images
-from inr_gadgets.panels import colour_wheel, flow_colours
-from inr_gadgets.pictures import load_movie, write_contact_sheet, write_gif, write_mp4
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.report import report_of
 from inr_gadgets.scan_file import ScanFile

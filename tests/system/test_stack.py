@@ -9,8 +9,8 @@ import pytest
 
 from inr_core.metrics import fit_scale
 from inr_gadgets.check import check_scan
+from inr_gadgets.export.pictures import load_movie
 from inr_gadgets.image_file import read_series
-from inr_gadgets.pictures import load_movie
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
 from inr_gadgets.server import Server
@@ -109,7 +109,7 @@ def test_whole_numbers_are_scaled_by_the_middle_slice(scan: Path, tmp_path: Path
 
 
 def test_pictures_of_the_slices_stand_in_their_order(images: Path) -> None:
-    assert list(load_movie(images, [1]).panels) == [f"live slice {z} set 0 contrast 0" for z in range(P)]
+    assert list(load_movie(images, [1]).panels) == [f"live slice {z}" for z in range(P)]
 
 
 def test_over_the_wire_the_images_are_the_same(scan: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def export(
             "no file to write", "--gif, --mp4, --png, --dicom or --nifti with a name", "for example --gif heart.gif"
         )
     if gif is not None or mp4 is not None or png is not None:
-        from inr_gadgets import pictures
+        from inr_gadgets.export import pictures
 
         movie = pictures.load_movie(images, series, group, frame_ms)
         if gif is not None:

@@ -1,1 +1,1 @@
-"""Images of a reconstruction as files of the world outside: DICOM and NIfTI."""
+"""Images of a reconstruction as files of the world outside: DICOM, NIfTI, pictures."""

@@ -14,8 +14,8 @@ from PIL import Image
 
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
 from inr_gadgets.demo_figure import key_moments, load_demo, write_demo_figure, write_demo_gif
+from inr_gadgets.export.pictures import Movie, load_movie, write_contact_sheet, write_gif, write_mp4
 from inr_gadgets.image_file import ImageWriter
-from inr_gadgets.pictures import Movie, load_movie, write_contact_sheet, write_gif, write_mp4
 
 LABEL = 22  # rows of the label above a panel
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
 from inr_gadgets.export.kinds import image_kinds, kind_label
+from inr_gadgets.export.panels import GAP_PIXELS, Panel, beside, missing_pictures, montage, padded, panel_label, pillow
 from inr_gadgets.export.timing import frame_ms as measured_ms
 from inr_gadgets.export.timing import frame_numbers, step
 from inr_gadgets.image_file import list_series, read_series
-from inr_gadgets.panels import GAP_PIXELS, Panel, beside, missing_pictures, montage, padded, panel_label, pillow
 
 SERIES_NAMES = {1: "live", 2: "refined"}
 _MOTION_NAME = "motion"
