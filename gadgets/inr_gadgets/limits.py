@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,5 +67,8 @@ def installed_bytes() -> int:
 
 
 def resident_bytes() -> int:
-    """Memory that this process takes now; some microseconds."""
-    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Memory that this process takes now; some microseconds. In a chroot without /proc, the most that it ever took."""
+    try:
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -313,3 +313,14 @@ def test_nothing_of_the_patient_is_logged(caplog: pytest.LogCaptureFixture, capf
     assert "ERROR" in caplog.text
     assert "Muster" not in caplog.text
     assert "Muster" not in "".join(capfd.readouterr())
+
+
+def test_without_proc_the_memory_is_the_most_that_was_ever_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in FIRE's chroot, into which the host may not mount it."""
+    now = resident_bytes()
+    monkeypatch.setattr(module, "_STATM", tmp_path / "statm")
+    assert 0.9 * now < resident_bytes() < installed_bytes()
+    with Server(port=0, table=wire.TABLE, warm=None) as server:
+        assert len(wire.talk(server.port, b"".join(wire.messages(6))).images) == 3

@@ -91,13 +91,13 @@ def _readme(config: str) -> str:
    %CustomerIceProgs%\\fire\\chroot\\
 2. Copy {INI_FILE} to %CustomerIceProgs%\\fire\\ and config\\{config}.json to %CustomerIceProgs%\\fire\\config\\
    If FIRE works there already, keep the hostname of its own ini file.
-3. Make the folder %CustomerIceProgs%\\fire\\share\\log : the server's log goes there.
-4. In a copy of FIRE's workflow for raw data to images set
+3. In a copy of FIRE's workflow for raw data to images set
      IniFile        %CustomerIceProgs%\\fire\\{INI_FILE}
      Config         {config}
      JsonConfig     %CustomerIceProgs%\\fire\\config\\{config}.json
    and leave SendDependentData false and CompressionPrecision 0.
-5. Scan a phantom with a radial protocol; compare position, orientation and scale with the scanner's own images.
+4. Scan a phantom with a radial protocol; compare position, orientation and scale with the scanner's own images.
 
+The server's log is %CustomerIceProgs%\\fire\\share\\log\\inr-recon.log
 docs/fire.md explains each step, and what could not be tried without a scanner.
 """
