@@ -8,6 +8,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import EnhancedMRImageStorage
 
+from inr_core.errors import DataError
 from inr_gadgets.export.dicom_modules import (
     Identifiers,
     clock,
@@ -24,6 +25,7 @@ from inr_gadgets.export.pixels import PixelScale
 from inr_gadgets.export.series import ImageSet, PlacedImage
 
 SOP_CLASS = EnhancedMRImageStorage
+_LARGEST = 2**32 - 2  # bytes of pixels
 _COMPONENTS = {"M": "MAGNITUDE", "P": "PHASE", "R": "REAL", "I": "IMAGINARY"}
 # SNOMED CT codes of the regions that scans of moving organs are of; any other is the whole body, which is never wrong.
 _REGIONS = {
@@ -43,7 +45,19 @@ def enhanced_file(images: ImageSet, facts: ScanFacts, start_ms: float) -> Datase
     Image type and frame type are DERIVED, as ORIGINAL would make facts of the pulse sequence mandatory that an MRD
     header does not have. Repetition time and flip angle are missing, as their group asks for the specific absorption
     rate and the operating mode of the gradients.
+
+    Raises
+    ------
+    DataError
+        If there are too many pixels for one file.
     """
+    size = 2 * sum(image.pixels.size for image in images.images)
+    if size >= _LARGEST:
+        raise DataError(
+            f"an enhanced image of {size / 2**30:.1f} GiB (series {images.number})",
+            "less than 4 GiB, which is all that DICOM can count",
+            "write classic images",
+        )
     ids = Identifiers.of(images, facts, "enhanced")
     scale = PixelScale.of([image.pixels for image in images.images], images.window)
     first = image_time(images.images[0], facts, start_ms)
@@ -155,7 +169,6 @@ def _frame_groups(images: ImageSet, image: PlacedImage, facts: ScanFacts, start_
     grid, groups = image.grid, Dataset()
     time = image_time(image, facts, start_ms)
     content = Dataset()
-    content.FrameAcquisitionNumber = image.frame + 1
     content.FrameReferenceDateTime = content.FrameAcquisitionDateTime = date(time) + clock(time)
     if image.duration_ms is not None:
         content.FrameAcquisitionDuration = image.duration_ms

@@ -258,6 +258,18 @@ def test_nothing_is_overwritten(tmp_path: Path, oblique: tuple[Path, np.ndarray]
         export(oblique[0], tmp_path / "d", enhanced=enhanced)
 
 
+def test_too_many_pixels_for_one_file(
+    tmp_path: Path, oblique: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from inr_gadgets.export import dicom_enhanced
+
+    monkeypatch.setattr(dicom_enhanced, "_LARGEST", 3000)
+    with pytest.raises(
+        DataError, match=r"an enhanced image of 0.0 GiB \(series 1\); expected less than 4 GiB.*classic"
+    ):
+        export(oblique[0], tmp_path / "d", enhanced=True)
+
+
 def test_refuses(tmp_path: Path, oblique: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file cannot be written \(.*exists.*; expected a folder that may be written"):
