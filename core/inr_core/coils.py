@@ -24,9 +24,21 @@ def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
     -------
     (virtual coils, coils), orthonormal rows, the strongest first. The phase of each row is fixed, so that the result
     does not depend on a decomposition's free choice.
+
+    Raises
+    ------
+    DataError
+        If the samples are not finite, or so large that their energy is not.
     """
     flat = kspace.reshape(kspace.shape[0], -1)
-    _, vectors = torch.linalg.eigh(flat @ flat.conj().T)
+    correlation = flat @ flat.conj().T
+    if not bool(torch.isfinite(torch.view_as_real(correlation)).all()):
+        raise DataError(
+            f"k-space whose largest sample is {float(flat.abs().max()):.3g}",
+            "finite energy",
+            "look at the sender's samples",
+        )
+    _, vectors = torch.linalg.eigh(correlation)
     rows = vectors.flip(-1)[:, :n_virtual].conj().T
     largest = rows.gather(1, rows.abs().argmax(1, keepdim=True))
     aligned: Tensor = rows * (largest.conj() / largest.abs())

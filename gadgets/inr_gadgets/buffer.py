@@ -16,10 +16,10 @@ from inr_gadgets.buffer_parameters import BufferParameters
 from inr_gadgets.conventions.angles import AngleRule, angle_rule
 from inr_gadgets.conventions.delays import SliceDelays
 from inr_gadgets.conventions.framing import Facts, Framer, Positions, facts_of
-from inr_gadgets.conventions.readouts import REVERSE, Group, kind
+from inr_gadgets.conventions.readouts import REVERSE, Group, head_of, kind
 from inr_gadgets.conventions.sampling import Sampling, embedded_spoke, find_sampling, straight_spoke
 from inr_gadgets.conventions.stack import Stack, find_stack
-from inr_gadgets.conventions.understanding import Opening, Understanding, is_finite, too_short
+from inr_gadgets.conventions.understanding import LARGEST, Opening, Understanding, is_usable, too_short
 from inr_gadgets.coordinates import slice_direction
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
@@ -101,7 +101,7 @@ class BufferGadget(Gadget):
             if self._dropped["non-finite"] and not self._warned:
                 self._warned = True
                 which = f"readout with scan_counter {item.scan_counter}"
-                text = f"the {which} holds NaN or infinity; such readouts are dropped"
+                text = f"the {which} holds NaN, infinity or samples beyond {LARGEST:g}; such readouts are dropped"
                 self.announce(operator_line("WARNING", text))
         if self.understanding is None:
             yield from self._begin()
@@ -155,7 +155,7 @@ class BufferGadget(Gadget):
             self._dropped[what] += 1
             self._positions.skip(acquisition.scan_counter)
             return
-        finite = is_finite(acquisition)
+        finite = is_usable(acquisition)
         if not finite:
             self._dropped["non-finite"] += 1
         yield from self._place(acquisition if finite else None, facts_of(acquisition))
@@ -229,7 +229,7 @@ class BufferGadget(Gadget):
         """The frame of a slice, or the frames of all slices of a stack; ``rows`` hold one spoke of each partition."""
         space = self._spaces[group.encoding]
         stack = space.stack
-        kspace = np.stack([np.stack([s.acquisition.data[:, s.kept] for s in row], axis=1) for row in rows], axis=1)
+        kspace = _samples(rows, space.sampling)
         if self.parameters.negate_odd:
             odd = [[spoke.acquisition.idx.kspace_encode_step_1 % 2 for spoke in row] for row in rows]
             kspace *= (1 - 2 * np.array(odd, np.float32))[..., None]
@@ -341,6 +341,15 @@ def _unpacked(items: Iterable[Any]) -> Iterator[Any]:
             yield item
 
 
+def _samples(rows: list[tuple[_Spoke, ...]], sampling: Sampling) -> np.ndarray:
+    """(coils, spokes, partitions, samples) complex64; each sample is copied once."""
+    kspace = np.empty((sampling.n_coils, len(rows), len(rows[0]), sampling.n_kept), np.complex64)
+    for number, row in enumerate(rows):
+        for partition, spoke in enumerate(row):
+            kspace[:, number, partition] = spoke.acquisition.data[:, spoke.kept]
+    return kspace
+
+
 def _watch(space: _Space) -> PlaneWatch:
     return PlaneWatch(Field(space.encoding.matrix, space.encoding.recon_fov_mm))
 
@@ -365,7 +374,7 @@ def _move_to_slice(headers: list[Any], stack: Stack, number: int) -> None:
 
 def _kept_header(spoke: _Spoke, sampling: Sampling) -> Any:
     """A copy of the readout's header that fits the samples that are left of it."""
-    header = spoke.acquisition.getHead()
+    header = head_of(spoke.acquisition)
     header.number_of_samples = sampling.n_kept
     header.discard_pre = header.discard_post = 0
     header.center_sample = sampling.center

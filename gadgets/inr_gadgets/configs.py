@@ -15,7 +15,7 @@ from inr_gadgets.plain_xml import check_xml
 
 MODULE = "inr_gadgets.external"
 _LARGEST = 1 << 20  # bytes; Gadgetron's largest has 30 kB
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]{0,199}")  # a longer one is none of a file
 
 
 def config_folders() -> list[Path]:

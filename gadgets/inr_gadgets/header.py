@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 import threading
 import warnings
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_MATRIX = 4096
 FOV_MM = (1e-3, 1e5)  # of a microscope, and of more than any magnet
 RADIAL = ("radial", "goldenangle", "other")
+_LARGEST = 1 << 31  # of a matrix that is not even looked at
+_LONGEST_TR_MS = 1e6
 _parsing = threading.Lock()
 
 
@@ -189,15 +191,15 @@ def refuse_large(header: Any, most: int) -> None:
 
 
 def noise_bandwidth(header: Any) -> float:
-    """Relative receiver noise bandwidth; 1 if the header does not say."""
+    """Relative receiver noise bandwidth; 1 if the header does not say, or nothing that a receiver could have."""
     system = header.acquisitionSystemInformation
     value: Any = system.relativeReceiverNoiseBandwidth if system is not None else None
-    return float(value) if _is_number(value) and value > 0 else 1.0
+    return float(value) if _is_number(value) and 1e-3 <= value <= 1e3 else 1.0
 
 
 def _integers(space: Any) -> tuple[int, int, int]:
     size = space.matrixSize
-    x, y, z = (value if isinstance(value, int) else 0 for value in (size.x, size.y, size.z))
+    x, y, z = (value if isinstance(value, int) and abs(value) <= _LARGEST else 0 for value in (size.x, size.y, size.z))
     return x, y, z
 
 
@@ -216,7 +218,8 @@ def _fov(space: Any) -> tuple[float, float, float]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    # Not isfinite(): an integer may have more digits than a float holds. A NaN compares false.
+    return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
 
 def repetition_time_ms(header: Any) -> float | None:
@@ -224,4 +227,4 @@ def repetition_time_ms(header: Any) -> float | None:
     sequence = getattr(header, "sequenceParameters", None)
     times = list(getattr(sequence, "TR", None) or [])
     # A text that the header's parser could not convert stays a text.
-    return float(times[0]) if times and _is_number(times[0]) and times[0] > 0 else None
+    return float(times[0]) if times and _is_number(times[0]) and 0 < times[0] <= _LONGEST_TR_MS else None

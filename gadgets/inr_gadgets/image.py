@@ -27,6 +27,7 @@ from inr_gadgets.lines import operator_line
 
 BRIGHTEST = 4095  # of whole numbers; 12 bits: what DICOM viewers and vendor databases expect of MR images
 _PERCENTILE = 99.5
+_EMPTY = 1e-30  # below it an image is rounding; its scale would be more than a float32 holds
 _MOST_DIRECTIONS, _MOST_TOLD = 1024, 8  # what is remembered of the directions, and lines about them
 _SERIES_NAMES = {LIVE_SERIES: "live", REFINED_SERIES: "refined", MOTION_SERIES: "motion", DELAYED_SERIES: "delayed"}
 
@@ -101,22 +102,27 @@ class ImageGadget(Gadget):
         return finished
 
     def _convert(self, data: NDArray[Any]) -> NDArray[Any]:
-        broken = ~np.isfinite(data)
-        if broken.any():
-            self._n_broken += int(broken.sum())
-            data = np.where(broken, 0, data)
+        data = self._without_broken(data)
         values = data if self.parameters.dtype == "complex64" else np.abs(data)
-        values = values * np.float32(self._scale_for(data))
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = self._without_broken(values * np.float32(self._scale_for(data)))
         if self.parameters.dtype not in ("uint16", "int16"):
             return np.asarray(values, dtype=self.parameters.dtype)
         self._n_clipped += int((values > BRIGHTEST).sum())
         return np.asarray(np.clip(np.rint(values), 0, BRIGHTEST), dtype=self.parameters.dtype)
 
+    def _without_broken(self, data: NDArray[Any]) -> NDArray[Any]:
+        broken = ~np.isfinite(data)
+        if not broken.any():
+            return data
+        self._n_broken += int(broken.sum())
+        return np.where(broken, 0, data)
+
     def _scale_for(self, data: NDArray[Any]) -> float:
         """The scan's scale; fixed by this image if none before it was anything but empty."""
         if self._scale is None or self._window == 0:
             bright = float(np.percentile(np.abs(data), _PERCENTILE)) or float(np.abs(data).max())
-            if bright == 0:
+            if bright < _EMPTY:
                 return self._scale or 1.0
             self._scale = self._scale or self.parameters.level / bright
             self._window = self._scale * bright

@@ -87,13 +87,14 @@ def move(before: Plane, after: Plane, field: Field) -> Move:
     pixel_mm = min(x_mm / nx, y_mm / ny)
     old, new = (np.array(plane, np.float64) for plane in (before, after))
     corners = np.array([(0, 0), (-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)]) * (x_mm, y_mm)
-    way = new[0] - old[0] + corners @ (new[1:3] - old[1:3])
-    across = way @ old[3]
-    within = np.linalg.norm(way - across[:, None] * old[3], axis=1)
-    # The trace of R, which takes the old directions to the new ones, is 1 + 2 cos(angle).
-    trace = float((new[1:4] * old[1:4]).sum())
-    turned = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1))) if np.any(new[1:4] != old[1:4]) else 0.0
-    ways = within.max(), np.abs(across).max(), turned, np.linalg.norm(new[4] - old[4])
+    with np.errstate(invalid="ignore", over="ignore"):
+        way = new[0] - old[0] + corners @ (new[1:3] - old[1:3])
+        across = way @ old[3]
+        within = np.linalg.norm(way - across[:, None] * old[3], axis=1)
+        # The trace of R, which takes the old directions to the new ones, is 1 + 2 cos(angle).
+        trace = float((new[1:4] * old[1:4]).sum())
+        turned = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1))) if np.any(new[1:4] != old[1:4]) else 0.0
+        ways = within.max(), np.abs(across).max(), turned, np.linalg.norm(new[4] - old[4])
     finite = [float(value) if np.isfinite(value) else 0.0 for value in ways]
     return Move(finite[0], finite[1], finite[2], finite[3], pixel_mm, z_mm if z_mm > 0 else pixel_mm)
 

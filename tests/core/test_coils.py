@@ -130,3 +130,11 @@ def test_maps_need_data(images: Tensor, line: str) -> None:
     with pytest.raises(DataError) as caught:
         SmoothMaps((8, 9)).fit(images.to(torch.complex64))
     assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("largest", [3e38, float("inf"), float("nan")])
+def test_samples_without_a_finite_energy_are_refused(largest: float) -> None:
+    kspace = torch.ones(3, 7, dtype=torch.complex64)
+    kspace[1, 2] = largest
+    with pytest.raises(DataError, match=r"k-space whose largest sample is .*; expected finite energy; look at the"):
+        compression_matrix(kspace, 2)

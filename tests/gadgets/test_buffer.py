@@ -295,13 +295,13 @@ def test_a_first_frame_that_is_short_does_not_shorten_the_rest() -> None:
 def test_non_finite_readouts_are_dropped_said_and_counted() -> None:
     scan = golden_scan(4)
     scan[7].data[1, 3] = np.nan
-    scan[16].data[0, 0] = np.inf
+    scan[16].data[0, 0] = -2e15j
     frames, lines = gather(scan)
     assert numbers(frames) == [[0, 1, 2, 3, 4], [5, 6, 8, 9], [10, 11, 12, 13, 14], [15, 17, 18, 19]]
     assert all(np.isfinite(frame.kspace).all() for frame in frames)
     assert frames[3].traj == pytest.approx(golden([15, 17, 18, 19]), abs=1e-6)
     assert [line for line in lines if "NaN" in line] == [
-        "WRN: the readout with scan_counter 7 holds NaN or infinity; such readouts are dropped"
+        "WRN: the readout with scan_counter 7 holds NaN, infinity or samples beyond 1e+15; such readouts are dropped"
     ]
     assert "dropped: 2 non-finite" in lines[-1]
 
@@ -437,6 +437,14 @@ def test_the_noise_is_scaled_by_dwell_time_and_bandwidth() -> None:
     frames, _ = gather(scan, {"spokes_per_frame": 5}, bandwidth=0.8)
     # Imaging samples four times as fast, so its noise is four times as strong; and the noise scan saw 0.8 of its band.
     assert np.abs(frames[0].kspace[0, 0, 0]) == pytest.approx(1 / (3 * np.sqrt(4 / 0.8)), rel=0.05)
+
+
+@pytest.mark.parametrize("dwell", [0.0, -1.0, np.inf, np.nan, 1e-30, 1e30])
+def test_a_dwell_time_that_no_receiver_has_does_not_scale_the_noise(dwell: float) -> None:
+    rng = np.random.default_rng(5)
+    scan = [noise_readout(rng, 3 * np.eye(3), 4096, sample_time_us=dwell), *(readout(i) for i in range(5))]
+    frames, _ = gather(scan, {"spokes_per_frame": 5})
+    assert np.abs(frames[0].kspace[0, 0, 0]) == pytest.approx(1 / 3, rel=0.05)
 
 
 @pytest.mark.parametrize("level", [1.0, np.sqrt(2)])

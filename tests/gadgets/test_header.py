@@ -131,3 +131,15 @@ def test_a_number_that_is_none_is_refused_where_it_matters() -> None:
     scan = parse_header(header_xml().replace("<reconSpace><matrixSize><x>32", "<reconSpace><matrixSize><x>many"))
     with pytest.raises(DataError, match="a matrix of many x 32 x 1"):
         encoding(scan)
+
+
+def test_numbers_that_no_scan_has_count_as_none() -> None:
+    """Integers of more digits than a float holds among them."""
+    digits = "9" * 400
+    scan = parse_header(header_xml().replace("<TR>3.0", f"<TR>{digits}").replace("<x>64<", f"<x>{digits}<"))
+    assert encoding(scan).tr_ms is None
+    assert encoding(scan).encoded_matrix == (0, 32, 1)
+    assert encoding(header(encoded_fov=(float("inf"), 300.0, 8.0))).encoded_fov_mm == (0.0, 300.0, 8.0)
+    assert encoding(header(tr=1e300)).tr_ms is None
+    for bandwidth in (1e-30, 1e30, -1.0, float("nan")):
+        assert noise_bandwidth(header(bandwidth=bandwidth)) == 1.0

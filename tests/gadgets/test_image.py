@@ -250,6 +250,12 @@ def test_uint16_rounds_clips_and_says_so() -> None:
     assert lines == [f"{NX * NY} pixels were brighter than 4095 and were clipped; lower image.level"]
 
 
+def test_an_image_of_rounding_is_empty_and_one_that_overflows_is_broken() -> None:
+    images, lines = finish([complex_image(1e-40), complex_image(2.0), complex_image(1e38)])
+    assert [float(image.data.max()) for image in images] == [pytest.approx(1e-40, rel=0.01), pytest.approx(1000), 0.0]
+    assert lines == [f"WRN: {NX * NY} pixels were NaN or infinite and were set to zero"]
+
+
 def test_broken_pixels_become_zero_and_are_counted() -> None:
     array = np.ones((NY, NX), np.complex64)
     array[1, 2], array[0, 0] = np.nan, np.inf

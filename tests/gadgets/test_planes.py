@@ -79,6 +79,16 @@ def test_a_header_without_thickness_has_a_pixel_of_it() -> None:
     assert move(AXIAL, AXIAL, FIELD._replace(fov_mm=(300.0, 240.0, 0.0))).thickness_mm == 10.0
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3.4e38])
+def test_coordinates_that_are_none_are_no_move_and_no_warning(value: float) -> None:
+    broken = at()._replace(
+        position=(value, 0.0, 0.0), read_dir=(value, value, 0.0), slice_dir=(0.0, value, 1.0), table=(value,) * 3
+    )
+    for before, after in ((at(), broken), (broken, at()), (broken, broken)):
+        way = move(before, after, FIELD)
+        assert all(np.isfinite(part) for part in way)
+
+
 def test_a_drift_adds_up() -> None:
     watch = PlaneWatch(FIELD)
     found = [watch.moved(at(x=float(i))) for i in range(14)]

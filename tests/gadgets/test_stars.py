@@ -27,7 +27,7 @@ def stack_header(
     n_partitions: int = P,
     slices: int | None = None,
     *,
-    limits: tuple[int, int, int] | None = None,
+    limits: tuple[object, object, object] | None = None,
     encoded_mm: float = 40.0,
     recon_mm: float | None = None,
 ) -> Any:
@@ -366,6 +366,10 @@ def test_a_grid_along_kz_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) ->
             {"encoded_mm": 0.0, "recon_mm": 30.0},
             r"a stack of stars with a field of view of 0 mm encoded and 30 mm reconstructed along z; expected positive "
             r"ones; correct the header, or set buffer.partitions=single",
+        ),
+        (
+            {"limits": ("a", 3, 1)},
+            r"limits a to 3 of kspace_encoding_step_2 with the centre 1; expected whole numbers; correct the header",
         ),
         (
             {"limits": (2, 1, 1)},

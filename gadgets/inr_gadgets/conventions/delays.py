@@ -50,7 +50,8 @@ class SliceDelays:
 
     def turned(self, plane: Plane) -> bool:
         """Whether the axes of the gradients lie otherwise in this plane, so that its delays are to be found anew."""
-        turn = np.array([plane.read_dir, plane.phase_dir]) - self._directions
+        with np.errstate(invalid="ignore"):  # directions that are not finite count as unmoved
+            turn = np.array([plane.read_dir, plane.phase_dir]) - self._directions
         return float(np.linalg.norm(turn, axis=1).max()) > _SAME_DIRECTION
 
     def add(self, kspace: NDArray[np.complex64], traj: NDArray[np.float32]) -> bool:

@@ -161,8 +161,15 @@ def _limits(header: Any, space: Encoding, parameters: BufferParameters) -> tuple
     limits = getattr(header.encoding[space.index].encodingLimits, "kspace_encoding_step_2", None)
     first, last, center, remark = 0, n - 1, n // 2, ""
     # Writers that do not care leave all of them 0.
-    if limits is not None and limits.maximum > 0:
-        first, last, center = int(limits.minimum), int(limits.maximum), int(limits.center)
+    if limits is not None and limits.maximum != 0:
+        given = (limits.minimum, limits.maximum, limits.center)
+        if not all(isinstance(value, int) for value in given):  # a text that is no number stays a text
+            raise DataError(
+                f"limits {given[0]} to {given[1]} of kspace_encoding_step_2 with the centre {given[2]}",
+                "whole numbers",
+                _ESCAPE,
+            )
+        first, last, center = given
         if not 0 <= first <= last < 2 * n:
             raise DataError(
                 f"limits {first} to {last} of kspace_encoding_step_2 for {n} partitions",

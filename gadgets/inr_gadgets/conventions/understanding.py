@@ -23,6 +23,7 @@ from inr_gadgets.header import RADIAL, Encoding, encoding, noise_bandwidth, refu
 
 # Readouts of any kind, more for a stack of stars; a scan that never brings a usable sample must not fill the memory.
 MOST_HELD = 4 * LOOK_ALL
+LARGEST = 1e15  # a sample's magnitude, far beyond any receiver's; the energy of a frame of such overflows
 
 
 @dataclass(frozen=True)
@@ -156,14 +157,14 @@ class Opening:
             if self._survey is not None:
                 self.held.append(Held(None, None, acquisition.scan_counter))
                 return self._full()
-            if what == "noise" and is_finite(acquisition):
+            if what == "noise" and is_usable(acquisition):
                 self.whitener.add(acquisition)
             return False
         space = encoding(self.header, acquisition.encoding_space_ref, told_radial=self.parameters.tells_radial)
         if self.side is not None:
             acquisition = self.side.attach(acquisition, self._n_imaging)
         self._n_imaging += 1
-        finite = is_finite(acquisition)
+        finite = is_usable(acquisition)
         if not finite:
             self.dropped["non-finite"] += 1
         elif self._sampling is None:
@@ -256,10 +257,14 @@ def too_short(n_spokes: int, framing: Framing, how: str) -> DataError:
     )
 
 
-def is_finite(acquisition: Any) -> bool:
-    """Whether neither samples nor trajectory hold NaN or infinity."""
+def is_usable(acquisition: Any) -> bool:
+    """Whether samples and trajectory are numbers that can be reckoned with: no NaN, nothing beyond :data:`LARGEST`."""
     data = acquisition.data
     # As real numbers this takes a third of the time; it is done for every readout of a scan.
     real = data.view(np.float32) if data.dtype == np.complex64 and data.flags.c_contiguous else data
-    finite = bool(np.isfinite(real).all())
-    return finite and (acquisition.trajectory_dimensions == 0 or bool(np.isfinite(acquisition.traj).all()))
+    return _bounded(real) and (acquisition.trajectory_dimensions == 0 or _bounded(acquisition.traj))
+
+
+def _bounded(values: np.ndarray) -> bool:
+    # The extremes of an array with a NaN are NaN, which compares false.
+    return values.size == 0 or bool(values.min() >= -LARGEST and values.max() <= LARGEST)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from inr_core.noise import NoiseCovariance, is_white, prewhitening_matrix, whiten
 
+_SMALLEST_RATIO = 1e-3  # of two dwell times of one receiver
+
 
 class Whitener:
     """Gathers the noise scan, then whitens the imaging data.
@@ -58,7 +60,9 @@ class Whitener:
             self.text = f"{noise} of {self._covariance.n_coils} coils, not {n_coils}: coils not whitened"
         else:
             imaging_us = float(acquisition.sample_time_us)
-            dwell_ratio = imaging_us / self._dwell_us if self._dwell_us > 0 and imaging_us > 0 else 1.0
+            dwell_ratio = imaging_us / self._dwell_us if self._dwell_us > 0 else 1.0
+            if not _SMALLEST_RATIO <= dwell_ratio <= 1 / _SMALLEST_RATIO:  # one of them is not known
+                dwell_ratio = 1.0
             covariance = self._covariance.matrix(dwell_ratio, self.noise_bandwidth)
             # Platforms that whiten do so to the noise scan itself or to the imaging bandwidth.
             if is_white(covariance) or is_white(self._covariance.matrix()):
