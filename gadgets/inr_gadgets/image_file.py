@@ -14,6 +14,7 @@ import numpy as np
 from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
 from inr_core.errors import DataError
+from inr_gadgets.disk_room import DiskRoom, give_back, unwritable
 from inr_gadgets.scan_file import Closing, create_private, open_for_reading, read_header, write_header
 
 _PREFIX = "image_"
@@ -64,6 +65,12 @@ class ImageWriter(Closing):
                 f"{self.path} has a group '{group}' already", "a new group", "choose another or leave it out"
             )
         self.group = group
+        self._room = DiskRoom(self.path, self._file)
+        try:
+            self._room.grow(len(header_xml or b""))
+        except DataError:
+            self._file.close()
+            raise
         self._group = self._file.create_group(group)
         if header_xml is not None:
             write_header(self._group, header_xml)
@@ -83,15 +90,14 @@ class ImageWriter(Closing):
                 self._append(image)
                 self._file.flush()
             except (OSError, RuntimeError) as error:
-                raise DataError(
-                    f"{self.path} cannot be written ({error})",
-                    advice="free space on the disk, or choose another folder",
-                ) from error
+                raise unwritable(self.path, error) from error
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""
         with self._lock:
-            self._file.close()
+            if self._file:
+                self._file.close()
+                give_back(self.path)
 
     def _append(self, image: ismrmrd.Image) -> None:
         pixels = np.ascontiguousarray(image.data)
@@ -117,6 +123,7 @@ class ImageWriter(Closing):
         header = image.getHead()
         header.attribute_string_len = len(attributes)
         count = len(data)
+        self._room.grow(pixels.nbytes + len(attributes))
         for table in (series["header"], series["attributes"], data):
             table.resize(count + 1, axis=0)
         series["header"][count] = np.frombuffer(header, image_header_dtype)[0]

@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import ismrmrd
+import numpy as np
 import pytest
 
 import wire
 from inr_core.errors import DataError
 from inr_gadgets import disk_room
+from inr_gadgets.image_file import ImageWriter, list_series
 from inr_gadgets.scan_file import ScanFile, ScanWriter
 from inr_gadgets.server import Server
 
@@ -85,6 +88,19 @@ def test_without_reservations_some_spare_room_must_be_there(
         disk_room._reserve(file.fileno(), 0, 1000)
         with pytest.raises(OSError, match="No space left on device"):
             disk_room._reserve(file.fileno(), 0, free.f_bavail * free.f_frsize)
+
+
+def test_a_full_disk_leaves_the_images_that_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full_after(monkeypatch, 8 << 20)
+    image = ismrmrd.Image.from_array(np.ones((512, 512), np.float32), transpose=False, image_series_index=1)
+    full = pytest.raises(
+        DataError, match=r"out.h5 cannot be written \(No space left on device\); free space on the disk"
+    )
+    with full, ImageWriter(tmp_path / "out.h5", "images") as writer:
+        for _ in range(20):
+            writer.append(image)
+    kept = list_series(tmp_path / "out.h5")["images"][1]
+    assert 0 < kept < 20
 
 
 def test_the_scan_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
