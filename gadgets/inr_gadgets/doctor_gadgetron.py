@@ -14,6 +14,7 @@ from inr_gadgets.findings import Finding
 
 _CONFIGS = Path("share") / "gadgetron" / "config"
 _OURS = "inr_dynamic.xml"
+_OLDEST_PYTHON = (3, 11)  # that inr-recon runs on; Gadgetron's own conda environment has 3.10
 _QUESTION_S = 60.0  # that a program may take to say what it is; a cold disk is slow
 # What the python that Gadgetron starts has to have, and where it has it from.
 _ASK = "import gadgetron, inr_gadgets.external as ours; print(ours.__file__)"
@@ -85,7 +86,8 @@ def _config(prefix: Path) -> Finding:
 
     folder = prefix / _CONFIGS
     installed = folder / _OURS
-    cure = f"{prefix}/bin/python -m pip install inr-recon, or copy it there: see inr-recon configs"
+    # Whatever Python that prefix has: the wheel's configurations go there, and the wheel runs where it is.
+    cure = f"{sys.executable} -m pip install --prefix {prefix} --no-deps --ignore-installed inr-recon"
     if not installed.is_file():
         return Finding("configuration in Gadgetron", "bad", f"{folder} has no {_OURS}: {cure}")
     try:
@@ -106,14 +108,15 @@ def _python() -> Finding:
     subject = "python for Gadgetron"
     for name in ("python", "python3"):
         found = shutil.which(name)
-        if found is not None and _ask([found, "--version"])[0] == 0:
+        if found is not None and (version := re.search(r"Python (\d+)\.(\d+)", _ask([found, "--version"])[1])):
             break
     else:
         return Finding(subject, "bad", "neither python nor python3 on the PATH: Gadgetron can start no gadget")
     code, said = _ask([found, "-c", _ASK])
     if code:
-        ours = Path(sys.executable).parent
-        cure = f"start Gadgetron with {ours} first on the PATH, or: {found} -m pip install inr-recon"
+        cure = f"start Gadgetron with {Path(sys.executable).parent} first on the PATH"
+        if (int(version[1]), int(version[2])) >= _OLDEST_PYTHON:
+            cure += f", or: {found} -m pip install inr-recon"
         text = f"{found} is the first on the PATH and has not our gadgets ({_last_line(said)}); {cure}"
         return Finding(subject, "bad", text)
     return Finding(subject, "ok", f"{found}, with {_last_line(said)}")

@@ -30,7 +30,7 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script(home / "bin" / "gadgetron", INFO)
     script(home / "bin" / "gadgetron_ismrmrd_client", 'echo "-f [ --filename ] arg"')
     script(home / "bin" / "mrd-storage-server", "")
-    script(home / "bin" / "python", "echo external.py")
+    script(home / "bin" / "python", 'case "$*" in *-c*) echo external.py;; *) echo Python 3.12.1;; esac')
     configs = home / "share" / "gadgetron" / "config"
     configs.mkdir(parents=True)
     (configs / "inr_dynamic.xml").write_bytes(find_config("inr_dynamic").read_bytes())
@@ -114,7 +114,8 @@ def test_a_configuration_that_was_not_installed(prefix: Path) -> None:
     (prefix / "share" / "gadgetron" / "config" / "inr_dynamic.xml").unlink()
     trouble = only_trouble()
     assert trouble.state == "bad"
-    assert f"config has no inr_dynamic.xml: {prefix}/bin/python -m pip install inr-recon" in trouble.text
+    cure = f"{sys.executable} -m pip install --prefix {prefix} --no-deps --ignore-installed inr-recon"
+    assert trouble.text.endswith(f"config has no inr_dynamic.xml: {cure}")
 
 
 def test_a_configuration_of_another_version(prefix: Path) -> None:
@@ -124,14 +125,17 @@ def test_a_configuration_of_another_version(prefix: Path) -> None:
     assert f"is not the same as {find_config('inr_dynamic')}: another version, or changed by hand" in trouble.text
 
 
-def test_another_python_first_on_the_path(prefix: Path) -> None:
-    script(prefix / "bin" / "python", 'case "$*" in *-c*) echo "No module named gadgetron" >&2; exit 1;; esac')
+@pytest.mark.parametrize(("version", "installable"), [("3.11.2", True), ("3.10.13", False)])
+def test_another_python_first_on_the_path(prefix: Path, version: str, installable: bool) -> None:
+    """Gadgetron's conda environment has 3.10, into which inr-recon cannot be installed."""
+    fails = 'echo "No module named gadgetron" >&2; exit 1'
+    script(prefix / "bin" / "python", f'case "$*" in *-c*) {fails};; *) echo Python {version};; esac')
     trouble = only_trouble()
     assert trouble.state == "bad"
     assert trouble.text == (
         f"{prefix}/bin/python is the first on the PATH and has not our gadgets (No module named gadgetron); "
-        f"start Gadgetron with {Path(sys.executable).parent} first on the PATH, "
-        f"or: {prefix}/bin/python -m pip install inr-recon"
+        f"start Gadgetron with {Path(sys.executable).parent} first on the PATH"
+        + (f", or: {prefix}/bin/python -m pip install inr-recon" if installable else "")
     )
 
 

@@ -187,16 +187,22 @@ def test_float_to_ushort_after_our_images(
         assert np.abs(found - np.clip(np.rint(images), 0, 4095)).max() <= 1
 
 
+@pytest.mark.parametrize("dtype", ["complex64", "int16"])
 def test_the_mri_core_s_reader_of_images(
-    gadgetron: Gadgetron, worker: int, scan: Path, expected: dict[int, np.ndarray], tmp_path: Path
+    gadgetron: Gadgetron, worker: int, scan: Path, expected: dict[int, np.ndarray], tmp_path: Path, dtype: str
 ) -> None:
-    node = connect("image", worker, dtype="complex64")
+    """Only that one reads int16. A node's own readers are all that it has, so waveforms need theirs."""
+    node = connect("image", worker, dtype=dtype)
     names = {"gadgetron_mricore": "MRIImageReader", "gadgetron_core_readers": "WaveformReader"}
     inner = "".join(f"<reader><dll>{dll}</dll><classname>{name}</classname></reader>" for dll, name in names.items())
-    reader = f"<readers>{inner}</readers>"
-    nodes = [*all_three("connect", worker)[:2], node.replace("<external>", f"<external>{reader}")]
+    nodes = [*all_three("connect", worker)[:2], node.replace("<external>", f"<external><readers>{inner}</readers>")]
     _, output = send(gadgetron, scan, tmp_path, configuration(nodes))
-    assert difference(np.abs(read_series(output, 1, "g")[0]), expected[1]) <= SAME
+    found = read_series(output, 1, "g")[0]
+    assert found.dtype == dtype
+    if dtype == "int16":
+        assert np.abs(found - np.clip(np.rint(expected[1]), 0, 4095)).max() <= 1
+    else:
+        assert difference(np.abs(found), expected[1]) <= SAME
 
 
 def test_removed_oversampling(gadgetron: Gadgetron, worker: int, scan: Path, tmp_path: Path) -> None:
