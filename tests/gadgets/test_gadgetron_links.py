@@ -105,6 +105,18 @@ def test_images(link: Link, header: str) -> None:
     assert [message.identifier for message in sent] == [1022, 1026, 1022]
 
 
+def test_a_process_that_needs_no_torch_does_not_wait_for_it(
+    header: str, readouts: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    for gadget, items in {"buffer": readouts, "image": [serialise(wire.image(1))]}.items():
+        sent, _, log = gadgetron.execute(gadget, [opening(configuration(), header), *items], tmp_path)
+        assert sent
+        imported = {line.rpartition("|")[2].strip() for line in log.splitlines() if line.startswith("import time:")}
+        assert "inr_gadgets.link" in imported
+        assert not {"torch", "finufft", "matplotlib"} & imported
+
+
 def test_errors(link: Link, readouts: list[bytes]) -> None:
     (error,) = link("buffer", readouts, spokes_per_frame="many")
     assert error.identifier == 8
