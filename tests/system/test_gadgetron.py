@@ -7,6 +7,7 @@ configurations are sent as text, so that nothing needs to be installed in that p
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import socket
 import struct
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import ismrmrd
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ import gadgetron_stand_in as stand_in
 from gadgetron_server import Gadgetron, configuration, connect, execute, native
 from inr_gadgets.image_file import read_series
 from inr_gadgets.replay import Replay, replay_to_file
-from inr_gadgets.scan_file import ScanFile
+from inr_gadgets.scan_file import ScanFile, ScanWriter
 from inr_gadgets.server import Server
 from inr_gadgets.simulate import simulate
 from inr_gadgets.wire_format import serialise
@@ -168,6 +170,25 @@ def test_recon_alone_after_gadgetron_s_own_buffer(
     found = read_series(output, 1, "g")[0]
     wanted = ours(scan, [execute("buffer", whiten="off", delays="off"), execute("recon", **EXACT)], tmp_path)
     assert difference(found, wanted) <= SAME
+
+
+def test_slices_that_gadgetron_has_gathered(gadgetron: Gadgetron, worker: int, scan: Path, tmp_path: Path) -> None:
+    """Two, spoke by spoke in turn; the second is half as bright."""
+    both = tmp_path / "slices.h5"
+    with ScanFile(scan) as file, contextlib.closing(ScanWriter(both, file.header_xml)) as writer:
+        spokes = [one for one in file if isinstance(one, ismrmrd.Acquisition) and one.trajectory_dimensions]
+        for one, number in itertools.product(spokes, (0, 1)):
+            head = one.getHead()
+            head.idx.slice, head.scan_counter = number, 2 * head.scan_counter + number
+            head.position[2] += 10 * number
+            writer.append(ismrmrd.Acquisition(head, one.data / np.float32(1 + number), one.traj))
+    nodes = [*GATHER, connect("recon", worker, **EXACT, refine="false")]
+    said, output = send(gadgetron, both, tmp_path, configuration(nodes))
+    assert "ERROR" not in said
+    found, headers, _ = read_series(output, 1, "g")
+    assert [head.slice for head in headers] == [0, 1] * FRAMES
+    nodes = [execute("buffer", delays="off"), execute("recon", **EXACT, refine="false")]
+    assert difference(found, ours(both, nodes, tmp_path)) <= SAME
 
 
 def test_buckets_before_our_buffer(gadgetron: Gadgetron, worker: int, scan: Path, tmp_path: Path) -> None:
