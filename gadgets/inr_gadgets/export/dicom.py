@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from inr_core.errors import DataError, MissingDependencyError
 from inr_gadgets.export.facts import ScanFacts
-from inr_gadgets.export.pixels import GREY_LEVELS, MOST
+from inr_gadgets.export.pixels import GREY_LEVELS, MOST, finite
 from inr_gadgets.export.series import ImageSet
 
 
@@ -74,7 +72,7 @@ def write_dicom(
     factor = common_factor(sets)
     if factor != 1:
         announce(f"magnitudes are multiplied by {factor:g} in DICOM, where viewers expect whole numbers")
-        sets = [images.times(factor) if images.has_small_steps else images for images in sets]
+        sets = [images.multiplied(factor) if images.has_fractions else images for images in sets]
     start_ms = min(image.time_ms for images in sets for image in images.images)
     done = 0
     try:
@@ -99,8 +97,8 @@ def write_dicom(
 
 def common_factor(sets: Sequence[ImageSet]) -> float:
     """The power of ten that gives all magnitudes of fractions grey levels enough; 1 where they have them."""
-    highest = [max(float(np.nanmax(image.pixels)) for image in one.images) for one in sets if one.has_small_steps]
-    highest = [value for value in highest if 0 < value < np.inf]
+    highest = [max(float(finite(image.pixels).max()) for image in one.images) for one in sets if one.has_fractions]
+    highest = [value for value in highest if value > 0]
     if not highest:
         return 1.0
     exponent = math.ceil(math.log10(GREY_LEVELS / min(highest)))

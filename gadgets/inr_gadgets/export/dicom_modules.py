@@ -59,6 +59,16 @@ def common_modules(images: ImageSet, facts: ScanFacts, ids: Identifiers, first: 
     """Patient, study, series, frame of reference and equipment; ``first`` is when the series begins."""
     data = Dataset()
     data.SpecificCharacterSet = "ISO_IR 192"
+    _patient(data, facts)
+    _study(data, facts, ids, first)
+    _series(data, images, facts, ids, first)
+    data.FrameOfReferenceUID = ids.frame_of_reference
+    data.PositionReferenceIndicator = ""
+    _equipment(data, images, facts)
+    return data
+
+
+def _patient(data: Dataset, facts: ScanFacts) -> None:
     data.PatientName = facts.patient_name[:64] or f"{_ANONYMOUS}^"
     # Programs take patients of one number, or of none, for one person.
     data.PatientID = facts.patient_id[:64] or f"{_ANONYMOUS}-{hashlib.sha256(facts.identity.encode()).hexdigest()[:12]}"
@@ -72,6 +82,9 @@ def common_modules(images: ImageSet, facts: ScanFacts, ids: Identifiers, first: 
         data.PatientIdentityRemoved = "YES"
         data.DeidentificationMethod = "inr-recon: only the types of scanner and sequence are kept"
         data.LongitudinalTemporalInformationModified = "MODIFIED"
+
+
+def _study(data: Dataset, facts: ScanFacts, ids: Identifiers, first: dt.datetime) -> None:
     data.StudyInstanceUID = ids.study
     studied = facts.study_time or first
     data.StudyDate, data.StudyTime = ("", "") if facts.anonymous else (date(studied), clock(studied))
@@ -80,22 +93,6 @@ def common_modules(images: ImageSet, facts: ScanFacts, ids: Identifiers, first: 
     data.AccessionNumber = facts.accession[:16]
     if facts.study_description:
         data.StudyDescription = facts.study_description[:64]
-    _series(data, images, facts, ids, first)
-    data.FrameOfReferenceUID = ids.frame_of_reference
-    data.PositionReferenceIndicator = ""
-    data.Manufacturer = facts.manufacturer[:64]
-    if facts.institution:
-        data.InstitutionName = facts.institution[:64]
-    if facts.station:
-        data.StationName = facts.station[:16]
-    if facts.model:
-        data.ManufacturerModelName = facts.model[:64]
-    if facts.serial_number:
-        data.DeviceSerialNumber = facts.serial_number[:64]
-    data.SoftwareVersions = str(images.meta.get("inr_versions", "unknown")).split(",")[0][:64]
-    if not facts.anonymous:
-        data.InstanceCreationDate, data.InstanceCreationTime = date(facts.made), clock(facts.made)
-    return data
 
 
 def _series(data: Dataset, images: ImageSet, facts: ScanFacts, ids: Identifiers, first: dt.datetime) -> None:
@@ -110,6 +107,21 @@ def _series(data: Dataset, images: ImageSet, facts: ScanFacts, ids: Identifiers,
     if body_part:
         data.BodyPartExamined = body_part
     data.PatientPosition = facts.patient_position if facts.patient_position in _POSITIONS else ""
+
+
+def _equipment(data: Dataset, images: ImageSet, facts: ScanFacts) -> None:
+    data.Manufacturer = facts.manufacturer[:64]
+    if facts.institution:
+        data.InstitutionName = facts.institution[:64]
+    if facts.station:
+        data.StationName = facts.station[:16]
+    if facts.model:
+        data.ManufacturerModelName = facts.model[:64]
+    if facts.serial_number:
+        data.DeviceSerialNumber = facts.serial_number[:64]
+    data.SoftwareVersions = str(images.meta.get("inr_versions", "unknown")).split(",")[0][:64]
+    if not facts.anonymous:
+        data.InstanceCreationDate, data.InstanceCreationTime = date(facts.made), clock(facts.made)
 
 
 def image_time(image: PlacedImage, facts: ScanFacts, start_ms: float) -> dt.datetime:

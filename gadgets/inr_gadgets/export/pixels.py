@@ -47,13 +47,13 @@ class PixelScale:
             Round values to whole numbers where they are grey levels enough: for files whose readers do not expect a
             slope.
         """
-        low = min(0.0, *(float(np.min(_finite(image))) for image in images))
-        high = max(0.0, *(float(np.max(_finite(image))) for image in images))
+        low = min(0.0, *(float(np.min(finite(image))) for image in images))
+        high = max(0.0, *(float(np.max(finite(image))) for image in images))
         whole = all(np.issubdtype(image.dtype, np.integer) for image in images) or (plain and high - low >= GREY_LEVELS)
         slope = 1.0 if whole and high - low <= MOST else short_number((high - low) / MOST) or 1.0
         low = float(np.floor(low)) if slope == 1.0 else short_number(low)
         if window is None:
-            bright = float(np.percentile(np.concatenate([_finite(image).ravel() for image in images]), _BRIGHT))
+            bright = float(np.percentile(np.concatenate([finite(image).ravel() for image in images]), _BRIGHT))
             top = bright if bright > low else high
             window = (low + top) / 2, max(top - low, 1.0 if whole else slope)
         return cls(slope, low, *window)
@@ -65,7 +65,7 @@ class PixelScale:
 
     def stored(self, image: NDArray[Any]) -> NDArray[np.uint16]:
         """The whole numbers of an image; what is not finite is 0 in value."""
-        numbers = np.rint((_finite(image).astype(np.float64) - self.intercept) / self.slope)
+        numbers = np.rint((finite(image).astype(np.float64) - self.intercept) / self.slope)
         return np.clip(numbers, 0, MOST).astype("<u2")
 
 
@@ -77,5 +77,6 @@ def short_number(value: float) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _finite(image: NDArray[Any]) -> NDArray[Any]:
+def finite(image: NDArray[Any]) -> NDArray[Any]:
+    """Values, 0 where there is none."""
     return image if np.issubdtype(image.dtype, np.integer) else np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)

@@ -105,7 +105,7 @@ class ImageSet:
         return 1 + max(image.stack for image in self.images)
 
     @property
-    def has_small_steps(self) -> bool:
+    def has_fractions(self) -> bool:
         """Whether it has magnitudes, in units of nobody's, that are not whole numbers."""
         return self.component == "M" and not np.issubdtype(self.images[0].pixels.dtype, np.integer)
 
@@ -122,7 +122,7 @@ class ImageSet:
             for stack, planes in places.items()
         }
 
-    def times(self, factor: float) -> ImageSet:
+    def multiplied(self, factor: float) -> ImageSet:
         """The same images, their values and window multiplied."""
         images = [replace(image, pixels=image.pixels * factor) for image in self.images]
         window = None if self.window is None else (self.window[0] * factor, self.window[1] * factor)

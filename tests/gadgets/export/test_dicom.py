@@ -230,6 +230,16 @@ def test_scale_is_of_the_series(tmp_path: Path) -> None:
         np.testing.assert_allclose(values_of(data), value, atol=0.51 * 750_001 / 65535)
 
 
+def test_pixels_that_are_not_finite_are_black(tmp_path: Path) -> None:
+    values = np.array([[np.nan, np.inf], [800, 1]], np.float32)
+    with ImageWriter(tmp_path / "out.h5", GROUP) as writer:
+        writer.append(stored_image(values))
+        writer.append(stored_image(np.full((2, 2), np.nan, np.float32), series=2))
+    first, second = export(tmp_path / "out.h5", tmp_path / "d")
+    np.testing.assert_array_equal(first.pixel_array, [[0, 0], [800, 1]])
+    assert not second.pixel_array.any()
+
+
 def test_motion_keeps_its_values(tmp_path: Path) -> None:
     flow = np.stack([np.linspace(-0.4, 0.2, 20), np.linspace(0.1, -0.3, 20)]).reshape(2, 1, 4, 5).astype(np.float32)
     with ImageWriter(tmp_path / "out.h5", GROUP) as writer:
