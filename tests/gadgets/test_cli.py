@@ -324,6 +324,21 @@ def test_export_needs_a_file_to_write(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--enhanced"], "--enhanced without --dicom; expected --dicom with a name; pictures do not heed it"),
+        (["--scan", "scan.h5"], "--scan without --dicom; expected"),
+        (["--anonymous"], "--anonymous without --dicom or --nifti; expected"),
+        (["--phase"], "--phase without --dicom or --nifti; expected"),
+    ],
+)
+def test_export_refuses_what_pictures_do_not_heed(tmp_path: Path, words: list[str], message: str) -> None:
+    result = run(app, ["export", "out.h5", "--gif", str(tmp_path / "a.gif"), *words])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"inr-recon: {message}")
+
+
 def test_export_to_dicom_and_nifti(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     pytest.importorskip("nibabel")

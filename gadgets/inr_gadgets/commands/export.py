@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,8 @@ def export(
         raise ParameterError(
             "no file to write", "--gif, --mp4, --png, --dicom or --nifti with a name", "for example --gif heart.gif"
         )
+    _refuse_without(dicom, "--dicom", {"--scan": scan, "--enhanced": enhanced})
+    _refuse_without(dicom or nifti, "--dicom or --nifti", {"--anonymous": anonymous, "--phase": phase})
     if gif is not None or mp4 is not None or png is not None:
         from inr_gadgets.export import pictures
 
@@ -82,3 +85,10 @@ def export(
         print("\n".join(map(str, written)))
     if nifti is not None:
         print("\n".join(map(str, write_nifti(nifti, sets, announce=say))))
+
+
+def _refuse_without(written: Path | None, needed: str, options: Mapping[str, object]) -> None:
+    """Refuse options that nothing which is to be written heeds."""
+    for option, given in options.items():
+        if given and written is None:
+            raise ParameterError(f"{option} without {needed}", f"{needed} with a name", "pictures do not heed it")
