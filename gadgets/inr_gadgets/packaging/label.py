@@ -20,6 +20,7 @@ from inr_core.errors import ConfigError, MissingDependencyError
 from inr_core.parameters import describe, plain_name
 from inr_gadgets.buffer_parameters import BufferParameters
 from inr_gadgets.configs import find_config
+from inr_gadgets.image import ImageParameters
 from inr_gadgets.packaging.spec import PORT, PackageSpec
 from inr_gadgets.recon_parameters import ReconParameters
 
@@ -62,32 +63,29 @@ class _Row:
     help: str | None = None
 
 
-def _rows() -> tuple[_Row, ...]:
-    from inr_gadgets.image import ImageParameters
-
-    return (
-        _Row(BufferParameters, "spokes_per_frame", "Spokes of a frame"),
-        _Row(BufferParameters, "stride", "New spokes a frame"),
-        _Row(BufferParameters, "frame_ms", "Duration of a frame"),
-        _Row(BufferParameters, "angles", "Angles of the spokes"),
-        _Row(BufferParameters, "tiny_golden", "Tiny golden angle"),
-        _Row(BufferParameters, "angle_direction", "Sense of rotation"),
-        _Row(BufferParameters, "delays", "Gradient delays"),
-        _Row(BufferParameters, "whiten", "Noise whitening"),
-        _Row(ReconParameters, "virtual_coils", "Virtual coils"),
-        _Row(ReconParameters, "latency_ms", "Time for a live image"),
-        _Row(ReconParameters, "refine_seconds", "Time for the refinement"),
-        _Row(ReconParameters, "matrix_scale", "Finer pixels (refined)"),
-        # Databases of images hold 12 bits a pixel; complex images have no place there.
-        _Row(
-            ImageParameters,
-            "dtype",
-            "Data type of the images",
-            default="uint16",
-            choices=("uint16", "float32"),
-            help="uint16: 12 bits a pixel; float32: without rounding or clipping",
-        ),
-    )
+_CARD = (
+    _Row(BufferParameters, "spokes_per_frame", "Spokes of a frame"),
+    _Row(BufferParameters, "stride", "New spokes a frame"),
+    _Row(BufferParameters, "frame_ms", "Duration of a frame"),
+    _Row(BufferParameters, "angles", "Angles of the spokes"),
+    _Row(BufferParameters, "tiny_golden", "Tiny golden angle"),
+    _Row(BufferParameters, "angle_direction", "Sense of rotation"),
+    _Row(BufferParameters, "delays", "Gradient delays"),
+    _Row(BufferParameters, "whiten", "Noise whitening"),
+    _Row(ReconParameters, "virtual_coils", "Virtual coils"),
+    _Row(ReconParameters, "latency_ms", "Time for a live image"),
+    _Row(ReconParameters, "refine_seconds", "Time for the refinement"),
+    _Row(ReconParameters, "matrix_scale", "Finer pixels (refined)"),
+    # Databases of images hold 12 bits a pixel; complex images have no place there.
+    _Row(
+        ImageParameters,
+        "dtype",
+        "Data type of the images",
+        default="uint16",
+        choices=("uint16", "float32"),
+        help="uint16: 12 bits a pixel; float32: without rounding or clipping",
+    ),
+)
 
 
 def make_label(spec: PackageSpec, made_on: date) -> dict[str, Any]:
@@ -108,7 +106,7 @@ def make_label(spec: PackageSpec, made_on: date) -> dict[str, Any]:
     label = {
         "general": _general(spec, made_on),
         "reconstruction": _reconstruction(spec),
-        "parameters": [_config_choice(), *(_parameter(row) for row in _rows())],
+        "parameters": [_config_choice(), *(_parameter(row) for row in _CARD)],
     }
     if problems := label_problems(label):
         raise ConfigError(f"the label {problems[0]}", "one that the schema accepts")
