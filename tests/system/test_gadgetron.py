@@ -18,10 +18,13 @@ from pathlib import Path
 import ismrmrd
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import gadgetron_server as real
 import gadgetron_stand_in as stand_in
 from gadgetron_server import Gadgetron, configuration, connect, execute, native
+from inr_gadgets.cli import app
+from inr_gadgets.coordinates import PixelPositions
 from inr_gadgets.image_file import read_series
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
@@ -206,6 +209,26 @@ def test_float_to_ushort_after_our_images(
         found = read_series(output, series, "g")[0]
         assert found.dtype == np.uint16
         assert np.abs(found - np.clip(np.rint(images), 0, 4095)).max() <= 1
+
+
+def test_what_its_own_gadgets_finished_is_exported(
+    gadgetron: Gadgetron, worker: int, scan: Path, tmp_path: Path
+) -> None:
+    """Complex images of ours, magnitude, scale and whole numbers of Gadgetron's; its file does not name the patient."""
+    pydicom = pytest.importorskip("pydicom")
+    nodes = [*all_three("connect", worker)[:2], *map(native, ("Extract", "AutoScale", "FloatToUShort"))]
+    _, output = send(gadgetron, scan, tmp_path, configuration(nodes))
+    folder = tmp_path / "dicom"
+    words = ["export", output, "--dicom", folder, "--scan", scan, "--series", 1, "--png", tmp_path / "sheet.png"]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    images, headers, _ = read_series(output, 1, "g")
+    for frame, header in enumerate(headers):
+        data = pydicom.dcmread(folder / "series_1" / f"image_{frame + 1:05d}.dcm")
+        np.testing.assert_array_equal(data.pixel_array, images[frame, 0, 0])
+        expected = PixelPositions.of(header).at(0, 0)
+        np.testing.assert_allclose(np.array(data.ImagePositionPatient, float), expected, atol=1e-3)
+        assert (data.SeriesDescription, data.TemporalPositionIdentifier) == ("simulated cine INR series 1", frame + 1)
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "int16"])

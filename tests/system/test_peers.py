@@ -14,11 +14,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from inr_gadgets.cli import app
 from inr_gadgets.configs import find_config
 from inr_gadgets.image_file import read_series
 from inr_gadgets.server import Server
@@ -121,6 +124,25 @@ def test_what_gadgetron_s_client_prints_of_a_refusal(
     assert_both_series(output)
 
 
+def exported(folder: Path, *options: object) -> tuple[list[Any], str]:
+    """The DICOM files of ``out.h5``, and what was said."""
+    pydicom = pytest.importorskip("pydicom")
+    words = ["export", folder / "out.h5", "--dicom", folder / "dicom", *options]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    return [pydicom.dcmread(path) for path in sorted((folder / "dicom").rglob("*.dcm"))], result.stderr
+
+
+def test_export_of_gadgetron_s_client_s_file(gadgetron_client: str, port: int, scan: Path, tmp_path: Path) -> None:
+    send_by_gadgetron(gadgetron_client, port, scan, tmp_path / "out.h5", "-c", "inr_dynamic.xml")
+    files, said = exported(tmp_path)
+    assert "does not say whose images they are" in said
+    assert [data.SeriesDescription for data in files] == [*["INR live"] * FRAMES, *["INR refined"] * FRAMES]
+    shutil.rmtree(tmp_path / "dicom")
+    files, said = exported(tmp_path, "--scan", scan)
+    assert (said, files[0].SeriesDescription) == ("", "simulated cine INR live")
+
+
 def send_by_python(client: Path, port: int, scan: Path, folder: Path, *options: str) -> str:
     """Run python-ismrmrd-server's client in a folder and return what it logged."""
     words = [str(client), "-p", str(port), "-o", str(folder / "out.h5"), "-G", "g", *options, str(scan)]
@@ -153,6 +175,13 @@ def test_python_ismrmrd_server_s_client(python_client: Path, port: int, scan: Pa
     assert_both_series(tmp_path / "out.h5")
     assert {line[:3] for line in said(log)} == {"DBG"}
     assert re.search(r"Sent +[1-9]\d* waveforms", log)
+
+
+def test_export_of_its_file(python_client: Path, plain_port: int, scan: Path, tmp_path: Path) -> None:
+    """It keeps the scan's header beside the images."""
+    send_by_python(python_client, plain_port, scan, tmp_path, "-c", "nufft")
+    files, said = exported(tmp_path)
+    assert (len(files), said, files[0].SeriesDescription) == (FRAMES, "", "simulated cine NUFFT live")
 
 
 def test_its_json_chooses_the_configuration(python_client: Path, plain_port: int, scan: Path, tmp_path: Path) -> None:
