@@ -20,6 +20,7 @@ debootstrap --variant=minbase ${packages:+--include="$packages"} "${SUITE:-bookw
 # Nothing of the machine that it was made on, and nothing that only a person at a terminal reads.
 : >"$folder/etc/resolv.conf"
 echo inr-recon >"$folder/etc/hostname"
+printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >"$folder/etc/hosts"
 rm -rf "$folder"/var/lib/apt/lists/* "$folder"/var/cache/apt/* "$folder"/var/log/* \
     "$folder"/usr/share/man/* "$folder"/usr/share/locale/* "$folder"/usr/share/info/*
 find "$folder/usr/share/doc" -type f ! -name copyright -delete

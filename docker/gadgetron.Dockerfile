@@ -36,7 +36,6 @@ ENV PYTHONDONTWRITEBYTECODE=1
 RUN /opt/inr-recon/bin/inr-recon doctor
 USER ${RUN_AS}
 EXPOSE 9002
-# As in the image of serve.Dockerfile: any MRD server answers a dependency query.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
-    CMD ["/opt/inr-recon/bin/inr-recon", "ping", "--port", "9002"]
+    CMD ["/opt/inr-recon/bin/inr-recon", "ping", "--address", "127.0.0.1", "--port", "9002", "--version"]
 ENTRYPOINT ["/opt/start_gadgetron.sh"]

@@ -43,7 +43,8 @@ RUN inr-recon doctor
 USER 10001
 EXPOSE 9002
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 CMD ["inr-recon", "ping", "--port", "9002"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
+    CMD ["inr-recon", "ping", "--address", "127.0.0.1", "--port", "9002"]
 ENTRYPOINT ["inr-recon"]
 # In a container the loopback is the container's own; who may come in, the published port says.
 CMD ["serve", "--host", "0.0.0.0", "--port", "9002"]

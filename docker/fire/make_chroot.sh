@@ -32,6 +32,8 @@ else
     : >"$root/etc/resolv.conf"
     rm -rf "$root/src"
 fi
+# What a container's engine writes for it, and nobody for a chroot.
+printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >"$root/etc/hosts"
 install -m 0755 "$source/docker/fire/start_inr.sh" "$root/opt/inr-recon/bin/start_inr.sh"
 # The folder that the host shares.
 install -d -m 1777 "$root/tmp" "$root/tmp/share"

@@ -15,22 +15,23 @@ import pytest
 from typer.testing import CliRunner
 
 from inr_gadgets.cli import app
-from inr_gadgets.messages import Close, ConfigFile, Text
+from inr_gadgets.messages import Close, ConfigFile, Query, Response, Text
 from inr_gadgets.ping import NoAnswerError, ping
 from inr_gadgets.server import Server
 
 QUERY = ConfigFile("inr_dynamic").pack() + Close().pack()
+VERSION = Query("gadgetron::info", 1).pack() + Close().pack()
 
 
 @contextlib.contextmanager
-def answering(*pieces: bytes, hold: bool = False) -> Iterator[tuple[int, list[bytes]]]:
+def answering(*pieces: bytes, hold: bool = False, question: bytes = QUERY) -> Iterator[tuple[int, list[bytes]]]:
     """A server that reads a dependency query and sends the pieces; yields its port and what it was asked."""
     asked: list[bytes] = []
     over = threading.Event()
 
     def answer() -> None:
         with contextlib.suppress(OSError), listener.accept()[0] as sock:
-            asked.append(sock.recv(len(QUERY), socket.MSG_WAITALL))
+            asked.append(sock.recv(len(question), socket.MSG_WAITALL))
             for piece in pieces:
                 sock.sendall(piece)
                 over.wait(0.02)
@@ -56,12 +57,23 @@ def test_our_server_answers() -> None:
     with Server(port=0, warm=None) as server:
         for _ in range(2):
             assert 0 < ping("127.0.0.1", server.port, 30.0) < 30
+            assert 0 < ping("127.0.0.1", server.port, 30.0, version=True) < 30
 
 
 def test_what_is_asked_is_a_dependency_query() -> None:
     with answering(Close().pack()) as (port, asked):
         ping("127.0.0.1", port)
     assert asked == [QUERY]
+
+
+def test_gadgetron_is_asked_for_its_version() -> None:
+    """As its own client asks with -Q."""
+    with answering(Response("Gadgetron Version Info", 1).pack(), Close().pack(), question=VERSION) as (port, asked):
+        ping("127.0.0.1", port, version=True)
+    assert asked == [VERSION]
+    line = "answers with message 4; expected RESPONSE (7); is it an MRD server?"
+    with answering(Close().pack(), question=VERSION) as (port, _), pytest.raises(NoAnswerError, match=re.escape(line)):
+        ping("127.0.0.1", port, version=True)
 
 
 def test_an_answer_in_two_pieces() -> None:
@@ -74,7 +86,7 @@ def test_an_answer_in_two_pieces() -> None:
     [
         (
             [Text("ERROR: the server is not fit to work: no torch\n").pack(), Close().pack()],
-            "says: ERROR: the server is not fit to work: no torch; expected CLOSE; its log has the details",
+            "says: ERROR: the server is not fit to work: no torch; expected CLOSE (4); its log has the details",
         ),
         ([struct.pack("<H", 1022)], "answers with message 1022; expected CLOSE (4); is it an MRD server?"),
         ([b"HTTP/1.1 400 Bad Request"], "answers with message 21576; expected CLOSE (4); is it an MRD server?"),
@@ -92,7 +104,9 @@ def test_a_server_that_is_silent(pieces: list[bytes]) -> None:
     """Nothing, half a line, half a message: the time-out is the whole answer's."""
     with (
         answering(*pieces, hold=True) as (port, _),
-        pytest.raises(NoAnswerError, match=rf"port {port} has not answered within 0\.3 s; expected CLOSE; look at"),
+        pytest.raises(
+            NoAnswerError, match=rf"port {port} has not answered within 0\.3 s; expected CLOSE \(4\); look at"
+        ),
     ):
         ping("127.0.0.1", port, 0.3)
 

@@ -81,6 +81,9 @@ def ping(
     address: Annotated[str, typer.Option(metavar="HOST", help="Where the server is.")] = "localhost",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The server's port.")] = 9002,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that the answer may take.")] = 5.0,
+    version: Annotated[
+        bool, typer.Option("--version", help="Ask for the version instead, as a Gadgetron has to be asked.")
+    ] = False,
 ) -> None:
     """Ask a server whether it answers (a configuration, then CLOSE); what the images' health check runs.
 
@@ -90,5 +93,5 @@ def ping(
     """
     from inr_gadgets.ping import ping as ask
 
-    seconds = ask(address, port, timeout)
+    seconds = ask(address, port, timeout, version=version)
     print(f"{address} port {port} answers after {1000 * seconds:.0f} ms")
