@@ -135,6 +135,19 @@ def test_our_own_server_gives_the_same(
         assert difference(read_series(output, series, "g")[0], images) <= SAME
 
 
+def test_our_own_client(
+    gadgetron: Gadgetron, worker: int, scan: Path, expected: dict[int, np.ndarray], tmp_path: Path
+) -> None:
+    """``inr-recon replay --address`` sends to the real Gadgetron as well."""
+    config, output = tmp_path / "config.xml", tmp_path / "out.h5"
+    config.write_text(configuration(all_three("connect", worker)))
+    how = Replay(config=config, address="127.0.0.1", port=gadgetron.port)
+    with ScanFile(scan) as file:
+        replay_to_file(how, file, output, on_text=lambda line: None)
+    for series, images in expected.items():
+        assert difference(read_series(output, series)[0], images) <= SAME
+
+
 def test_forms_mixed(
     gadgetron: Gadgetron, worker: int, scan: Path, expected: dict[int, np.ndarray], tmp_path: Path
 ) -> None:
