@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -19,11 +20,14 @@ import pytest
 import scans
 import wire
 from inr_core.errors import ParameterError
-from inr_core.parameters import parse
+from inr_core.methods import list_methods
+from inr_core.parameters import describe, parse
 from inr_gadgets import limits as module
+from inr_gadgets.chain import GADGETS, gadget_class
 from inr_gadgets.connection import Connection
 from inr_gadgets.limits import ServerLimits, installed_bytes, resident_bytes
 from inr_gadgets.messages import ConfigText, Header, Query, Text
+from inr_gadgets.request import Request
 from inr_gadgets.server import Server
 from inr_gadgets.wire_format import serialise
 
@@ -270,6 +274,23 @@ def test_a_client_sets_no_limit() -> None:
     with serving() as server:
         line = only_error(server, b"".join([CONFIG, HEADER, json_text({"server.memory_gib": 9}), *GOOD[2:]]))
         assert line.startswith("parameter 'server.memory_gib' is of no gadget here; expected one of buffer.spokes")
+
+
+def path_parameters() -> list[tuple[str, str]]:
+    """(gadget, name) of every parameter of any gadget or method that names a file."""
+    kinds = [(target, gadget_class(target).parameter_type) for target in GADGETS]
+    kinds += [("recon", method.parameter_type) for method in list_methods()]
+    return sorted({(target, str(row["name"])) for target, kind in kinds for row in describe(kind) if row["path"]})
+
+
+@pytest.mark.parametrize("spelling", ["{0}.{1}", "{1}", "{0}{1}", "{0}.{0}.{1}"])
+@pytest.mark.parametrize(("gadget", "name"), path_parameters())
+def test_no_file_of_a_client_s_is_ever_named(gadget: str, name: str, spelling: str) -> None:
+    """Whatever parameter comes to name a file, and however it is spelt."""
+    for written in (spelling.format(gadget, name), spelling.format(gadget, name).replace("_", "").upper()):
+        request = Request(parameters={written: "/etc/passwd"})
+        with pytest.raises(ParameterError, match=rf"parameter {re.escape(written)} from a client; expected files"):
+            request.settings()
 
 
 def test_limits_are_parameters() -> None:
