@@ -1,9 +1,9 @@
 """Mutated scans against a real server, and mutated bytes against what decodes them: nothing hangs, crashes or grows.
 
-python benchmarks/fuzz.py [--streams 10000] [--seed 0] [--executions 200000] [--more]
+python benchmarks/fuzz.py [--streams 10000] [--seed 0] [--config nufft] [--executions 200000] [--more]
 
-Streams come from Hypothesis, over sockets, into `inr-recon serve` with the configuration `nufft`; bytes from Atheris
-(the extra `fuzz`), guided by coverage, in a process of its own. --more adds to the result that is there.
+Streams come from Hypothesis, over sockets, into `inr-recon serve`; bytes from Atheris (the extra `fuzz`), guided by
+coverage, in a process of its own. --more adds to the result that is there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import statistics
 import subprocess
@@ -28,7 +29,7 @@ from typing import Any, Protocol, Self
 import ismrmrd
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from mutations import MUTATIONS, Mutation, mutated, recording
-from results import RESULTS, Figure, at_least, at_most, machine, save, show
+from results import RESULTS, TRIED, Figure, at_least, at_most, machine, save, show
 
 from inr_core.errors import MissingDependencyError
 from inr_gadgets.connection import Connection
@@ -242,7 +243,7 @@ class Tally:
         }
 
 
-def fuzz_streams(host: Host, n_streams: int, number: int, tally: Tally, most_s: float) -> None:
+def fuzz_streams(host: Host, n_streams: int, number: int, tally: Tally, most_s: float, config: str = "nufft") -> None:
     """Send mutated streams; Hypothesis raises the smallest change that makes the server do what it must not.
 
     Parameters
@@ -255,8 +256,10 @@ def fuzz_streams(host: Host, n_streams: int, number: int, tally: Tally, most_s: 
         Counts them.
     most_s
         Within which each must have ended.
+    config
+        What the scan asks for.
     """
-    messages = recording()
+    messages = recording(config)
 
     @seed(number)
     @settings(
@@ -278,20 +281,26 @@ def fuzz_streams(host: Host, n_streams: int, number: int, tally: Tally, most_s: 
     one()
 
 
-def run_streams(n_streams: int, number: int) -> dict[str, Any]:
+def run_streams(n_streams: int, number: int, config: str) -> dict[str, Any]:
     """Mutated streams against a server, and a good one afterwards."""
-    good = b"".join(recording())
+    good = b"".join(recording(config))
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder, OwnProcess(Path(folder) / "log") as host:
         for _ in range(3):
             exchange(host, good)
         time.sleep(0.5)
         before = host.held()
-        fuzz_streams(host, n_streams, number, tally, _WAIT_S)
+        fuzz_streams(host, n_streams, number, tally, _WAIT_S, config)
         time.sleep(0.5)
         left = {name: count - before[name] for name, count in host.held().items()}
         after = exchange(host, good)
-    return {"seed": number, **tally.described(), **left, "good_scan_afterwards": not after.error and after.images > 0}
+    return {
+        "config": config,
+        "seed": number,
+        **tally.described(),
+        **left,
+        "good_scan_afterwards": not after.error and after.images > 0,
+    }
 
 
 def run_bytes(executions: int) -> dict[str, Any]:
@@ -304,10 +313,12 @@ def run_bytes(executions: int) -> dict[str, Any]:
         program = Path(__file__).with_name("fuzz_decode.py")
         words = [sys.executable, str(program), f"-runs={executions}", "-print_final_stats=1", "-max_len=65536", folder]
         done = subprocess.run(words, capture_output=True, text=True, cwd=folder)
+        if done.returncode:
+            TRIED.mkdir(parents=True, exist_ok=True)
+            kept = [shutil.copy(path, TRIED) for path in Path(folder).glob("crash-*")]
+            print(f"{done.stdout[-2000:]}{done.stderr[-2000:]}\nkept: {', '.join(map(str, kept))}", file=sys.stderr)
     stats = dict(re.findall(r"stat::(\w+):\s+(\d+)", done.stderr))
     covered = re.findall(r"cov: (\d+)", done.stderr)
-    if done.returncode:
-        print(done.stderr[-4000:], file=sys.stderr)
     return {
         "executions": int(stats.get("number_of_executed_units", 0)),
         "crashed": done.returncode != 0,
@@ -351,6 +362,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=10_000, help="mutated scans; 0 for none")
     parser.add_argument("--seed", type=int, default=0, help="number that they follow from")
+    parser.add_argument("--config", default="nufft", help="what the scans ask for; nufft takes the least time")
     parser.add_argument("--executions", type=int, default=200_000, help="inputs of the decoders; 0 for none")
     parser.add_argument("--more", action="store_true", help="add to the result that is there")
     arguments = parser.parse_args()
@@ -359,7 +371,7 @@ def main() -> None:
     runs: dict[str, Any] = json.loads(known.read_text()) if arguments.more and known.exists() else {}
     streams, decoded = runs.get("streams", []), runs.get("decoded", [])
     if arguments.streams:
-        streams.append(run_streams(arguments.streams, arguments.seed))
+        streams.append(run_streams(arguments.streams, arguments.seed, arguments.config))
     if arguments.executions:
         decoded.append(run_bytes(arguments.executions))
     figures = figures_of(streams, decoded)

@@ -72,7 +72,7 @@ _COUNTERS = [name for name, _ in ismrmrd.EncodingCounters._fields_ if name != "u
 _ACQUISITION, _WAVEFORM = 1008, 1026
 
 
-def recording() -> list[bytes]:
+def recording(config: str = "nufft") -> list[bytes]:
     """Messages of a whole scan: configuration, header, parameters, noise, spokes in three frames, a waveform, CLOSE."""
     rng = np.random.default_rng(0)
 
@@ -94,8 +94,8 @@ def recording() -> list[bytes]:
         spoke.read_dir[:], spoke.phase_dir[:], spoke.slice_dir[:] = (1, 0, 0), (0, 1, 0), (0, 0, 1)
         items.append(spoke)
     items.insert(9, ismrmrd.Waveform.from_array(np.arange(10, dtype=np.uint32).reshape(2, 5), waveform_id=1))
-    settings = json.dumps({"version": "1.0", "parameters": {"spokesperframe": _SPOKES, "config": "nufft"}})
-    opening = [ConfigFile("nufft").pack(), Header(_HEADER).pack(), Text(settings).pack()]
+    settings = json.dumps({"version": "1.0", "parameters": {"spokesperframe": _SPOKES, "config": config}})
+    opening = [ConfigFile(config).pack(), Header(_HEADER).pack(), Text(settings).pack()]
     return [*opening, *map(serialise, items), Close().pack()]
 
 

@@ -91,6 +91,12 @@ def header_with(old: str, new: str) -> bytes:
     return mutations.Header(xml.replace(old, new, 1)).pack()
 
 
+def overwritten(at: int, raw: bytes) -> list[bytes]:
+    """The stream with other bytes somewhere."""
+    whole = b"".join(GOOD)
+    return [whole[:at], raw, whole[at + len(raw) :]]
+
+
 # What the fuzzing found, each of which was an internal error or worse.
 FOUND = {
     "a number of 400 digits in the field of view": [GOOD[0], header_with("600.0", "9" * 400), *GOOD[2:]],
@@ -106,6 +112,7 @@ FOUND = {
         *GOOD[3:],
     ],
     "noise of a dwell time that is not finite": mutations.Mutation("field", 1, 30329, 100).apply(GOOD),
+    "a frame whose first trajectory lies elsewhere": overwritten(14839, b"#" + bytes(7)),
     "samples that are the next readout's header": mutations.Mutation("cut message", 31, 1119, 0).apply(GOOD),
 }
 

@@ -42,6 +42,7 @@ class SliceDelays:
         self._delays = GradientDelays()
         self._kspace: list[NDArray[np.complex64]] = []
         self._traj: list[NDArray[np.float32]] = []
+        self._middle: slice | None = None
 
     @property
     def applied(self) -> GradientDelays | None:
@@ -64,10 +65,11 @@ class SliceDelays:
         """
         if self.text:
             return False
-        centre = int(np.argmin(np.linalg.norm(traj[0], axis=-1)))
-        middle = slice(max(0, centre - MARGIN), centre + MARGIN + 1)
-        self._kspace.append(kspace[..., middle].copy())
-        self._traj.append(traj[:, middle].copy())
+        if self._middle is None:  # of the first frame, for all: a later one may have a damaged trajectory
+            centre = int(np.argmin(np.linalg.norm(traj[0], axis=-1)))
+            self._middle = slice(max(0, centre - MARGIN), centre + MARGIN + 1)
+        self._kspace.append(kspace[..., self._middle].copy())
+        self._traj.append(traj[:, self._middle].copy())
         try:
             self._delays = estimate_delays(
                 np.concatenate(self._kspace, axis=1), np.concatenate(self._traj), aspect=self._aspect
