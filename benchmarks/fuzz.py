@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -367,6 +368,7 @@ def main() -> None:
     parser.add_argument("--more", action="store_true", help="add to the result that is there")
     arguments = parser.parse_args()
     described = machine()
+    described["versions"] |= {name: version(name) for name in ("hypothesis", "atheris") if find_spec(name)}
     known = RESULTS / "fuzz.json"
     runs: dict[str, Any] = json.loads(known.read_text()) if arguments.more and known.exists() else {}
     streams, decoded = runs.get("streams", []), runs.get("decoded", [])
