@@ -20,11 +20,11 @@ from pathlib import Path
 import ismrmrd
 from results import Figure, at_most, machine, save, show
 
-from inr_gadgets.buffer import BufferGadget
-from inr_gadgets.connection import Connection
+from inr_gadgets.buffering.buffer import BufferGadget
 from inr_gadgets.header import parse_header
-from inr_gadgets.messages import ConfigText, Header
 from inr_gadgets.scan_file import ScanFile
+from inr_gadgets.wire.connection import Connection
+from inr_gadgets.wire.messages import ConfigText, Header
 from scans import make_scan
 
 _CONFIGURATION = '<configuration><property name="method" value="inr"/></configuration>'

@@ -26,7 +26,7 @@ from inr_gadgets.image_file import read_series
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile
 from inr_gadgets.simulate import SimulationParameters, simulate
-from inr_gadgets.truth import read_truth
+from inr_gadgets.simulation.truth import read_truth
 
 _SCANS = (SimulationParameters(matrix=128, coils=12), SimulationParameters(matrix=128, coils=12, spokes=26, frames=20))
 _FAST = 0.5  # pixels: steps in which the wall moves by more on average are scored by themselves, too

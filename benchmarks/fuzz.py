@@ -33,9 +33,9 @@ from mutations import MUTATIONS, Mutation, mutated, recording
 from results import RESULTS, TRIED, Figure, at_least, at_most, machine, save, show
 
 from inr_core.errors import MissingDependencyError
-from inr_gadgets.connection import Connection
-from inr_gadgets.limits import resident_bytes
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
+from inr_gadgets.wire.connection import Connection
+from inr_gadgets.wire.limits import resident_bytes
 
 _WAIT_S = 30.0  # for the client; a server that needs it has failed
 _MIB = 1 << 20

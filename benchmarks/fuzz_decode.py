@@ -17,13 +17,13 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["inr_gadgets", "ismrmrd.meta", "gadgetron.external.readers"]):
-    from inr_gadgets.buffer import BufferGadget
+    from inr_gadgets.buffering.buffer import BufferGadget
     from inr_gadgets.chain import GADGETS, gadget_class, place_parameters
-    from inr_gadgets.connection import Connection
     from inr_gadgets.header import encoding, noise_bandwidth, refuse_large
-    from inr_gadgets.limits import ServerLimits
-    from inr_gadgets.messages import Message
-    from inr_gadgets.request import Request
+    from inr_gadgets.serving.request import Request
+    from inr_gadgets.wire.connection import Connection
+    from inr_gadgets.wire.limits import ServerLimits
+    from inr_gadgets.wire.messages import Message
 
 from mutations import recording
 

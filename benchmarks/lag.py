@@ -23,12 +23,12 @@ from repeated_scan import RepeatedScan, seam_deg
 from results import Figure, at_most, machine, save, show
 
 from inr_gadgets.bench.process import resident_mib
-from inr_gadgets.client import send_scan
 from inr_gadgets.commands.common import parse_settings
 from inr_gadgets.demo import ServerProcess
-from inr_gadgets.geometry import LIVE_SERIES
-from inr_gadgets.pace import LATE_S
+from inr_gadgets.imaging.geometry import LIVE_SERIES
 from inr_gadgets.report import Report
+from inr_gadgets.wire.client import send_scan
+from inr_gadgets.wire.pace import LATE_S
 from scans import make_cycle
 
 _EARLY = slice(90, 111)  # the frames around the hundredth

@@ -14,8 +14,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from inr_core.trajectory import spoke_angles
-from inr_gadgets.messages import Close, ConfigFile, Header, Query, Text
-from inr_gadgets.wire_format import serialise
+from inr_gadgets.wire.messages import Close, ConfigFile, Header, Query, Text
+from inr_gadgets.wire.wire_format import serialise
 
 _N, _COILS, _SPOKES, _FRAMES = 24, 3, 5, 3
 _HEADER = """<?xml version="1.0" encoding="UTF-8"?>

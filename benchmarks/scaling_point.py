@@ -20,7 +20,7 @@ from repeated_scan import RepeatedScan
 from inr_core.devices import prepare_process
 from inr_gadgets.bench.process import resident_mib
 from inr_gadgets.commands.common import parse_settings
-from inr_gadgets.geometry import LIVE_SERIES
+from inr_gadgets.imaging.geometry import LIVE_SERIES
 from inr_gadgets.replay import Replay
 
 

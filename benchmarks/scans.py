@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from repeated_scan import there_and_back
 
-from inr_gadgets.truth import read_truth, truth_path
+from inr_gadgets.simulation.truth import read_truth, truth_path
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 _TOOL, _CINE = _SHARED / "tools" / "simulate_scan.py", _SHARED / "data" / "cine_sax.npz"

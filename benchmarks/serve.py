@@ -16,8 +16,8 @@ from pathlib import Path
 from results import Figure, at_most, machine, save, show
 
 from inr_gadgets.bench.process import resident_mib
-from inr_gadgets.client import send_scan
 from inr_gadgets.scan_file import ScanFile
+from inr_gadgets.wire.client import send_scan
 from scans import BenchScan, make_scan
 
 

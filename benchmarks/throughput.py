@@ -23,15 +23,15 @@ import ismrmrd
 import numpy as np
 from results import Figure, at_least, at_most, machine, save, show
 
-from inr_gadgets.buffer import BufferGadget
-from inr_gadgets.connection import Connection
+from inr_gadgets.buffering.buffer import BufferGadget
 from inr_gadgets.frame import Frame
-from inr_gadgets.geometry import image_for
 from inr_gadgets.header import parse_header
-from inr_gadgets.image import ImageGadget
-from inr_gadgets.limits import ServerLimits
-from inr_gadgets.messages import Close
-from inr_gadgets.wire_format import serialise
+from inr_gadgets.imaging.geometry import image_for
+from inr_gadgets.imaging.image import ImageGadget
+from inr_gadgets.wire.connection import Connection
+from inr_gadgets.wire.limits import ServerLimits
+from inr_gadgets.wire.messages import Close
+from inr_gadgets.wire.wire_format import serialise
 
 COILS, SAMPLES, SPOKES, MATRIX, VIRTUAL = 32, 256, 13, 128, 8
 _REPEATS = 5  # of each measurement; the median counts

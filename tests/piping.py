@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 
 import wire
-from inr_gadgets.connection import MessageStream
-from inr_gadgets.pipes import PipePair, PipeStream
-from inr_gadgets.session import Session, SessionSettings
+from inr_gadgets.serving.session import Session, SessionSettings
+from inr_gadgets.wire.connection import MessageStream
+from inr_gadgets.wire.pipes import PipePair, PipeStream
 
 
 class Pipes:

@@ -15,11 +15,11 @@ import numpy as np
 
 from inr_core.errors import DataError
 from inr_core.parameters import parameter
-from inr_gadgets.connection import Connection
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.lines import line_from_host
-from inr_gadgets.messages import Close, ConfigFile, ConfigText, Header
-from inr_gadgets.wire_format import serialise
+from inr_gadgets.wire.connection import Connection
+from inr_gadgets.wire.messages import Close, ConfigFile, ConfigText, Header
+from inr_gadgets.wire.wire_format import serialise
 
 HEADER_XML = """<?xml version="1.0" encoding="UTF-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">

@@ -20,9 +20,9 @@ from inr_gadgets.handoff import Handoff
 GadgetTable = Mapping[str, tuple[str, str] | type[Gadget]]
 GADGETS: GadgetTable = MappingProxyType(
     {
-        "buffer": ("inr_gadgets.buffer", "BufferGadget"),
-        "recon": ("inr_gadgets.recon", "ReconGadget"),
-        "image": ("inr_gadgets.image", "ImageGadget"),
+        "buffer": ("inr_gadgets.buffering.buffer", "BufferGadget"),
+        "recon": ("inr_gadgets.reconstruction.recon", "ReconGadget"),
+        "image": ("inr_gadgets.imaging.image", "ImageGadget"),
     }
 )
 

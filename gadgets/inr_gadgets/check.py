@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inr_core.errors import InrError
-from inr_gadgets.buffer import BufferGadget
+from inr_gadgets.buffering.buffer import BufferGadget
 from inr_gadgets.chain import GADGETS, Chain, GadgetTable
 from inr_gadgets.conventions.readouts import Group, group_of, kind
 from inr_gadgets.conventions.side_file import side_trajectory
@@ -59,7 +59,7 @@ def check_scan(
     path
         The scan.
     config
-        Name of a configuration, or the path of a file (:func:`inr_gadgets.client.is_path` tells which).
+        Name of a configuration, or the path of a file (:func:`inr_gadgets.wire.client.is_path` tells which).
     settings
         Parameters set over those of the configuration.
     table

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from inr_core.errors import ConfigError
 from inr_gadgets.chain import GADGETS, ChainConfig, GadgetConfig, GadgetTable
-from inr_gadgets.plain_xml import check_xml
+from inr_gadgets.wire.plain_xml import check_xml
 
 MODULE = "inr_gadgets.external"
 _LARGEST = 1 << 20  # bytes; Gadgetron's largest has 30 kB

@@ -24,8 +24,8 @@ import typer
 from inr_core.errors import InrError
 from inr_core.parameters import parse
 from inr_gadgets.commands.common import Progress, command, parse_settings, say
-from inr_gadgets.geometry import LIVE_SERIES
 from inr_gadgets.image_file import read_series
+from inr_gadgets.imaging.geometry import LIVE_SERIES
 from inr_gadgets.report import Report, summary_line
 
 INR_GROUP, GRIDDING_GROUP = "inr", "gridding"

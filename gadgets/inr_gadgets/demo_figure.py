@@ -13,7 +13,7 @@ from inr_core.errors import DataError, MissingDependencyError
 from inr_core.metrics import Score, fit_scale, moving_box, score
 from inr_gadgets.export.pictures import SERIES_NAMES, Movie, write_gif
 from inr_gadgets.image_file import read_series
-from inr_gadgets.truth import read_truth
+from inr_gadgets.simulation.truth import read_truth
 
 _ERROR_GAIN = 5
 # Of the GIF: noise does not compress, and a README should load.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from inr_gadgets.chain import GADGETS, GadgetTable
-from inr_gadgets.connection import take_over
-from inr_gadgets.link import GadgetLink, Opening
-from inr_gadgets.messages import decode
+from inr_gadgets.serving.link import GadgetLink, Opening
+from inr_gadgets.wire.connection import take_over
+from inr_gadgets.wire.messages import decode
 
 
 def buffer(connection: Any) -> None:

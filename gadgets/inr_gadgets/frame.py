@@ -11,7 +11,7 @@ import numpy as np
 from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData, SamplingDescription
 
 from inr_gadgets.clock import TICK_MS, elapsed
-from inr_gadgets.physiology import Physiology
+from inr_gadgets.imaging.physiology import Physiology
 
 # Positions in the first readout header's user_int that carry what ReconData has no place for.
 FRAME_INDEX_SLOT, GROUP_INDEX_SLOT, _STRIDE_SLOT = 7, 6, 5

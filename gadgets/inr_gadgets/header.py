@@ -12,7 +12,7 @@ from typing import Any
 from ismrmrd import xsd
 
 from inr_core.errors import DataError
-from inr_gadgets.plain_xml import check_xml
+from inr_gadgets.wire.plain_xml import check_xml
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_MATRIX = 4096

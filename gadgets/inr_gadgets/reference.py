@@ -9,7 +9,7 @@ from typing import Any
 from inr_core.methods import Method
 from inr_core.parameters import describe
 from inr_gadgets.chain import GADGETS, gadget_class
-from inr_gadgets.limits import ServerLimits
+from inr_gadgets.wire.limits import ServerLimits
 
 COLUMNS = ("parameter", "default", "unit", "allowed", "what it does")
 

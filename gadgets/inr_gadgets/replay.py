@@ -14,13 +14,13 @@ import ismrmrd
 
 from inr_core.errors import DataError
 from inr_gadgets.chain import GADGETS, ChainConfig, GadgetTable
-from inr_gadgets.client import is_path, send_scan
 from inr_gadgets.configs import load_config, parse_config, read_config
 from inr_gadgets.header import parse_header
 from inr_gadgets.image_file import ImageOutput
-from inr_gadgets.pace import Pace, is_readout
 from inr_gadgets.report import Report
 from inr_gadgets.stream_file import Scan
+from inr_gadgets.wire.client import is_path, send_scan
+from inr_gadgets.wire.pace import Pace, is_readout
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Replay:
     Attributes
     ----------
     config
-        Name of a configuration, or the path of a file (:func:`inr_gadgets.client.is_path` tells which).
+        Name of a configuration, or the path of a file (:func:`inr_gadgets.wire.client.is_path` tells which).
     settings
         Parameters set over those of the configuration, ``{"recon.virtual_coils": "6"}``.
     pace, speed
-        See :class:`inr_gadgets.pace.Pace`.
+        See :class:`inr_gadgets.wire.pace.Pace`.
     address, port
         Of an MRD server; without an address the chain runs in this process.
     timeout_s, connect_timeout_s
-        See :func:`inr_gadgets.client.send_scan`.
+        See :func:`inr_gadgets.wire.client.send_scan`.
     table
         The gadgets that a configuration may name, when the chain runs in this process.
     """
@@ -93,7 +93,7 @@ class Replay:
         chain.announce = on_text
         if self.pace == "scan" and self.table is GADGETS:
             # As a server does before the first scan comes: else its latencies are those of importing torch.
-            from inr_gadgets.recon import warm_up
+            from inr_gadgets.reconstruction.recon import warm_up
 
             warm_up()
         # Left early, a reader that waits for the next readout's time ends at once.

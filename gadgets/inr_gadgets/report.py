@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from inr_core.errors import DataError
-from inr_gadgets.geometry import DELAYED_SERIES, LIVE_SERIES, REFINED_SERIES
+from inr_gadgets.imaging.geometry import DELAYED_SERIES, LIVE_SERIES, REFINED_SERIES
 
 Group = tuple[int, int, int, int]
 _GROUP_NAMES = ("slice", "set", "contrast", "group")

@@ -18,9 +18,9 @@ from inr_core.gradient_delays import GradientDelays, corrected
 from inr_core.parameters import parameter, parse, plain_name
 from inr_core.trajectory import golden_angle, radial_trajectory, raga_angle, spoke_angles
 from inr_gadgets.clock import TICK_MS
-from inr_gadgets.prescription import Prescription, prescribe
 from inr_gadgets.scan_file import ScanWriter
-from inr_gadgets.simulated_physiology import WAVEFORM_INFORMATION, waveforms
+from inr_gadgets.simulation.prescription import Prescription, prescribe
+from inr_gadgets.simulation.simulated_physiology import WAVEFORM_INFORMATION, waveforms
 
 if TYPE_CHECKING:
     from inr_core.phantoms import Grid, Phantom

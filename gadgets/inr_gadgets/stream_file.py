@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import ismrmrd
 
 from inr_core.errors import DataError, ProtocolError
-from inr_gadgets.messages import Close, Header
-from inr_gadgets.pipes import PipePair, converse, open_source
 from inr_gadgets.scan_file import Closing, Item, ScanFile
+from inr_gadgets.wire.messages import Close, Header
+from inr_gadgets.wire.pipes import PipePair, converse, open_source
 
 # How streams begin: a configuration, the header or parameters of version 1 (ids 1, 2, 3, 5), or version 2.
 _BEGINNINGS = (b"\1\0", b"\2\0", b"\3\0", b"\5\0", b"ya")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inr_core.errors import MissingDependencyError
-from inr_gadgets.buffer import BufferGadget
+from inr_gadgets.buffering.buffer import BufferGadget
 from inr_gadgets.header import parse_header
 from programs import program
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import wire
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
 from piping import Pipes
 
 

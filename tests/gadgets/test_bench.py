@@ -27,7 +27,7 @@ from inr_gadgets.bench.runs import Bench
 from inr_gadgets.bench.table import markdown, page, pivot, write_csv
 from inr_gadgets.cli import app
 from inr_gadgets.simulate import simulate
-from inr_gadgets.truth import Truth, read_truth
+from inr_gadgets.simulation.truth import Truth, read_truth
 
 run = CliRunner().invoke
 

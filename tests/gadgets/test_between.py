@@ -19,13 +19,13 @@ from inr_core.methods.live import SeriesQuery
 from inr_gadgets.cli import app
 from inr_gadgets.export.pictures import load_movie, write_gif
 from inr_gadgets.frame import Frame
-from inr_gadgets.geometry import image_for
 from inr_gadgets.image_file import ImageWriter, read_series
-from inr_gadgets.recon import ReconGadget
+from inr_gadgets.imaging.geometry import image_for
+from inr_gadgets.reconstruction.recon import ReconGadget
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.report import report_of
 from inr_gadgets.scan_file import ScanFile
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
 from inr_gadgets.simulate import simulate
 from radial import cine_scan
 from scans import readout

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from inr_core.errors import DataError
-from inr_gadgets.buffer import BufferGadget, BufferParameters
+from inr_gadgets.buffering.buffer import BufferGadget, BufferParameters
 from inr_gadgets.check import CheckResult, check_scan
 from inr_gadgets.cli import app
 from inr_gadgets.scan_file import ScanFile, ScanWriter

@@ -19,7 +19,7 @@ from inr_core.errors import DataError, ParameterError
 from inr_gadgets.cli import app
 from inr_gadgets.commands.common import Progress, command, parse_settings
 from inr_gadgets.image_file import ImageWriter
-from inr_gadgets.limits import ServerLimits
+from inr_gadgets.wire.limits import ServerLimits
 from stored import slab
 
 COMMANDS = (
@@ -210,7 +210,7 @@ def test_methods_of_one_gadget() -> None:
 
 def test_serve_takes_the_server_s_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     called: dict[str, object] = {}
-    monkeypatch.setattr("inr_gadgets.server.serve", lambda **given: called.update(given))
+    monkeypatch.setattr("inr_gadgets.serving.server.serve", lambda **given: called.update(given))
     settings = ["--set", "server.pause_s=5", "--set", "Server.SCANS=2", "--set", "recon.virtual_coils=6"]
     assert run(app, ["serve", *settings]).exit_code == 0
     assert called["limits"] == ServerLimits(pause_s=5, scans=2)

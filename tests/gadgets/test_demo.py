@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from inr_core.errors import ParameterError
-from inr_gadgets.connection import Connection
 from inr_gadgets.demo import ServerProcess, ServerStartError, print_table, run_demo, serving
 from inr_gadgets.image_file import read_series
-from inr_gadgets.messages import Close, ConfigFile
+from inr_gadgets.wire.connection import Connection
+from inr_gadgets.wire.messages import Close, ConfigFile
 
 
 def stand_in(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,9 @@ from gadgetron.external import connection as library
 
 import wire
 from inr_gadgets import external
-from inr_gadgets.connection import Connection
-from inr_gadgets.messages import Close, ConfigText, Error, Header
-from inr_gadgets.wire_format import serialise
+from inr_gadgets.wire.connection import Connection
+from inr_gadgets.wire.messages import Close, ConfigText, Error, Header
+from inr_gadgets.wire.wire_format import serialise
 
 READOUTS = [serialise(wire.acquisition(i)) for i in range(4)]
 IMAGES = [serialise(wire.image(i)) for i in (1, 2, 3)]

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from gadgetron.types.recon_data import ReconData
 
-from inr_gadgets.connection import Connection
 from inr_gadgets.frame import Frame, Timing
-from inr_gadgets.messages import Close
-from inr_gadgets.physiology import Physiology
-from inr_gadgets.wire_format import serialise
+from inr_gadgets.imaging.physiology import Physiology
+from inr_gadgets.wire.connection import Connection
+from inr_gadgets.wire.messages import Close
+from inr_gadgets.wire.wire_format import serialise
 from scans import readout
 
 COILS, SPOKES, SAMPLES = 3, 5, 8

@@ -20,7 +20,7 @@ from inr_core.parameters import parameter
 from inr_gadgets.chain import GADGETS
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
 from programs import program
 
 fuzz, mutations = program("fuzz"), program("mutations")

@@ -17,13 +17,13 @@ import gadgetron_stand_in as gadgetron
 import wire
 from gadgetron_stand_in import ABSENT, Sent, configuration, opening
 from inr_gadgets.configs import find_config, parse_config, read_config
-from inr_gadgets.limits import ServerLimits
-from inr_gadgets.messages import ConfigFile
 from inr_gadgets.replay import Replay
 from inr_gadgets.scan_file import ScanFile
+from inr_gadgets.serving.worker import PORT, Worker
 from inr_gadgets.simulate import simulate
-from inr_gadgets.wire_format import serialise
-from inr_gadgets.worker import PORT, Worker
+from inr_gadgets.wire.limits import ServerLimits
+from inr_gadgets.wire.messages import ConfigFile
+from inr_gadgets.wire.wire_format import serialise
 
 FRAMES, SPOKES, COILS, N = 3, 5, 3, 24
 EXACT = {"deterministic": "true", "refine_passes": "2", "virtual_coils": "2"}
@@ -113,7 +113,7 @@ def test_a_process_that_needs_no_torch_does_not_wait_for_it(
         sent, _, log = gadgetron.execute(gadget, [opening(configuration(), header), *items], tmp_path)
         assert sent
         imported = {line.rpartition("|")[2].strip() for line in log.splitlines() if line.startswith("import time:")}
-        assert "inr_gadgets.link" in imported
+        assert "inr_gadgets.serving.link" in imported
         assert not {"torch", "finufft", "matplotlib"} & imported
 
 
@@ -276,6 +276,6 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_a_worker_that_is_not_fit_to_work_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with Worker(port=0, warm=None) as ours:
-        monkeypatch.setitem(sys.modules, "inr_gadgets.link", None)
+        monkeypatch.setitem(sys.modules, "inr_gadgets.serving.link", None)
         (error,) = gadgetron.connect(ours.port, [])
-    assert error.text.startswith("the server is not fit to work: import of inr_gadgets.link halted")
+    assert error.text.startswith("the server is not fit to work: import of inr_gadgets.serving.link halted")

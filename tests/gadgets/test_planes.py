@@ -9,12 +9,12 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from inr_gadgets.buffer import BufferGadget, BufferParameters
+from inr_gadgets.buffering.buffer import BufferGadget, BufferParameters
+from inr_gadgets.buffering.stars import Stars
 from inr_gadgets.conventions.framing import facts_of
 from inr_gadgets.conventions.stack import Stack
 from inr_gadgets.frame import Frame
 from inr_gadgets.planes import Field, Plane, PlaneWatch, move
-from inr_gadgets.stars import Stars
 from scans import SPOKES, golden_scan, header, readout
 
 FIELD = Field((30, 20), (300.0, 240.0, 8.0))  # pixels of 10 x 12 mm

@@ -15,14 +15,14 @@ import pytest
 
 from inr_core.errors import ConfigError, DataError, ParameterError
 from inr_core.parameters import parameter
-from inr_gadgets import recon
-from inr_gadgets.client import ServerError
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.image_file import list_series, read_header_xml, read_series
+from inr_gadgets.reconstruction import recon
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
 from inr_gadgets.simulate import simulate
+from inr_gadgets.wire.client import ServerError
 from scans import smallest_header
 
 HEADER = smallest_header(tr_ms=2)

@@ -13,10 +13,10 @@ import wire
 from inr_core.errors import DataError
 from inr_gadgets.cli import app
 from inr_gadgets.image_file import list_series, read_header_xml, read_series
-from inr_gadgets.messages import Close, ConfigFile, Header, Text
 from inr_gadgets.scan_file import ScanFile, ScanWriter
 from inr_gadgets.stream_file import StreamFile, open_scan
-from inr_gadgets.wire_format import serialise
+from inr_gadgets.wire.messages import Close, ConfigFile, Header, Text
+from inr_gadgets.wire.wire_format import serialise
 
 READOUTS = scans.golden_scan(3)
 ITEMS = [*READOUTS[:4], wire.waveform(), *READOUTS[4:]]

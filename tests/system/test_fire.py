@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import scans
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
 
 FRAMES = 3
 CONFIG_FILE, CONFIG_TEXT, HEADER, CLOSE, TEXT, ACQUISITION, IMAGE, WAVEFORM = 1, 2, 3, 4, 5, 1008, 1022, 1026

@@ -28,10 +28,10 @@ from inr_gadgets.coordinates import PixelPositions
 from inr_gadgets.image_file import read_series
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
+from inr_gadgets.serving.worker import Worker
 from inr_gadgets.simulate import simulate
-from inr_gadgets.wire_format import serialise
-from inr_gadgets.worker import Worker
+from inr_gadgets.wire.wire_format import serialise
 
 pytestmark = [pytest.mark.peer, pytest.mark.skipif(bool(real.missing()), reason=real.missing() or "it is here")]
 

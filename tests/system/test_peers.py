@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from inr_gadgets.cli import app
 from inr_gadgets.configs import find_config
 from inr_gadgets.image_file import read_series
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
 from inr_gadgets.simulate import simulate
 
 pytestmark = pytest.mark.peer

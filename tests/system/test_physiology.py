@@ -12,18 +12,18 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from inr_gadgets.buffer import BufferGadget
+from inr_gadgets.buffering.buffer import BufferGadget
 from inr_gadgets.clock import DAY_TICKS
-from inr_gadgets.connection import Connection
 from inr_gadgets.header import parse_header
 from inr_gadgets.image_file import read_series
-from inr_gadgets.messages import Close
-from inr_gadgets.recon import ReconGadget
+from inr_gadgets.reconstruction.recon import ReconGadget
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
 from inr_gadgets.simulate import simulate
-from inr_gadgets.wire_format import serialise
+from inr_gadgets.wire.connection import Connection
+from inr_gadgets.wire.messages import Close
+from inr_gadgets.wire.wire_format import serialise
 
 FRAMES, SPOKES, TR_MS, BEAT_MS, BREATH_MS = 14, 5, 8.0, 180.0, 400.0
 TICK_MS = 2.5

@@ -22,11 +22,11 @@ import pytest
 from inr_core.trajectory import GOLDEN_ANGLE_DEG
 from inr_gadgets.coordinates import PixelPositions
 from inr_gadgets.image_file import read_series
-from inr_gadgets.prescription import Prescription, prescribe
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
 from inr_gadgets.simulate import simulate
+from inr_gadgets.simulation.prescription import Prescription, prescribe
 from scans import header_xml, readout
 
 SPOKES, FRAMES = 55, 2

@@ -14,7 +14,7 @@ from inr_core.metrics import score
 from inr_gadgets.image_file import read_series
 from inr_gadgets.replay import Replay, offline_settings, replay_to_file
 from inr_gadgets.scan_file import ScanFile
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
 from inr_gadgets.simulate import Simulated, simulate
 
 FRAMES = 6

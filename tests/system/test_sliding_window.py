@@ -13,7 +13,7 @@ from inr_gadgets.image_file import read_series
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile
 from inr_gadgets.simulate import Simulated, simulate
-from inr_gadgets.truth import read_truth
+from inr_gadgets.simulation.truth import read_truth
 from radial import error
 
 FRAMES, SPOKES, STRIDE = 8, 12, 4

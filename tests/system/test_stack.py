@@ -13,7 +13,7 @@ from inr_gadgets.export.pictures import load_movie
 from inr_gadgets.image_file import read_series
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
-from inr_gadgets.server import Server
+from inr_gadgets.serving.server import Server
 from inr_gadgets.simulate import simulate
 from scans import header_xml, readout
 

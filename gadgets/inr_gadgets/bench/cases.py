@@ -11,7 +11,7 @@ import numpy as np
 from inr_core.errors import DataError
 from inr_gadgets.header import parse_header, repetition_time_ms
 from inr_gadgets.scan_file import ScanFile
-from inr_gadgets.truth import Truth, read_truth, truth_path
+from inr_gadgets.simulation.truth import Truth, read_truth, truth_path
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from inr_gadgets.bench import peers
 from inr_gadgets.bench.cases import Case
 from inr_gadgets.bench.process import run_measured
 from inr_gadgets.bench.rows import MethodSpec, Row
-from inr_gadgets.geometry import LIVE_SERIES, REFINED_SERIES
 from inr_gadgets.image_file import ImageWriter, list_series, read_series
+from inr_gadgets.imaging.geometry import LIVE_SERIES, REFINED_SERIES
 
 _GROUP = "bench"
 

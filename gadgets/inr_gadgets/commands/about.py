@@ -68,8 +68,8 @@ def doctor(
 
     Example: inr-recon doctor
     """
-    from inr_gadgets.doctor import examine, usable
-    from inr_gadgets.worker import PORT
+    from inr_gadgets.checkup.doctor import examine, usable
+    from inr_gadgets.serving.worker import PORT
 
     findings = examine((port, PORT))
     print_table(("", "what", "found"), [(finding.state, finding.subject, finding.text) for finding in findings])
@@ -91,7 +91,7 @@ def ping(
 
     Example: inr-recon ping --port 9002
     """
-    from inr_gadgets.ping import ping as ask
+    from inr_gadgets.serving.ping import ping as ask
 
     seconds = ask(address, port, timeout, version=version)
     print(f"{address} port {port} answers after {1000 * seconds:.0f} ms")

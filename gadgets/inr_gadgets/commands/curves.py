@@ -33,7 +33,7 @@ def curves(
 
     Example: inr-recon curves out.h5 --truth liver.truth.npz --png curves.png
     """
-    from inr_gadgets.curves import load_curves
+    from inr_gadgets.export.curves import load_curves
 
     measured = load_curves(images, truth, series, group)
     print_table(
@@ -47,7 +47,7 @@ def curves(
         measured.write_csv(csv)
         print(csv)
     if png is not None:
-        from inr_gadgets.curves_figure import write_curves_figure
+        from inr_gadgets.export.curves_figure import write_curves_figure
 
         write_curves_figure(png, measured)
         print(png)

@@ -62,8 +62,8 @@ def serve(
     """
     import logging
 
-    from inr_gadgets import server
-    from inr_gadgets.limits import ServerLimits
+    from inr_gadgets.serving import server
+    from inr_gadgets.wire.limits import ServerLimits
 
     given = parse_settings(settings or [])
     ours = {name: value for name, value in given.items() if plain_name(name).startswith("server.")}
@@ -87,7 +87,7 @@ def worker(
     """
     import logging
 
-    from inr_gadgets.worker import work
+    from inr_gadgets.serving.worker import work
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     work(host, port)
@@ -152,7 +152,7 @@ def stream(
     """
     import logging
 
-    from inr_gadgets import stream as streaming
+    from inr_gadgets.serving import stream as streaming
 
     logging.basicConfig(level=logging.INFO, format="inr-recon: %(message)s")
     if not streaming.stream(config, parse_settings(settings or []), source, sink, protocol=protocol):

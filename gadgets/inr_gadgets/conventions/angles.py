@@ -8,7 +8,7 @@ from typing import Any
 
 from inr_core.errors import ParameterError
 from inr_core.trajectory import golden_angle, raga_angle, spoke_angles
-from inr_gadgets.buffer_parameters import BufferParameters
+from inr_gadgets.conventions.buffer_parameters import BufferParameters
 
 
 @dataclass(frozen=True)

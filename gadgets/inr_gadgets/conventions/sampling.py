@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_core.errors import DataError
-from inr_gadgets.buffer_parameters import BufferParameters
+from inr_gadgets.conventions.buffer_parameters import BufferParameters
 from inr_gadgets.header import Encoding
 
 _NEAR = 0.06  # part by which a header's numbers may miss the value they stand for

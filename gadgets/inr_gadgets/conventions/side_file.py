@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_core.errors import DataError, ParameterError
-from inr_gadgets.buffer_parameters import BufferParameters
+from inr_gadgets.conventions.buffer_parameters import BufferParameters
 from inr_gadgets.conventions.readouts import kind
 
 NAMES = ("traj", "trajectory", "k_traj_adc", "ktraj", "k_traj", "ktraj_adc")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_core.errors import DataError
-from inr_gadgets.buffer_parameters import BufferParameters
+from inr_gadgets.conventions.buffer_parameters import BufferParameters
 from inr_gadgets.header import MAX_MATRIX, Encoding
 
 MOST_BYTES = 4 << 30  # of a frame with all its partitions

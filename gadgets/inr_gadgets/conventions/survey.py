@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from inr_core.errors import DataError, ParameterError
-from inr_gadgets.buffer_parameters import BufferParameters
 from inr_gadgets.clock import TICK_MS
+from inr_gadgets.conventions.buffer_parameters import BufferParameters
 from inr_gadgets.conventions.framing import Facts, Framing, Positions
 from inr_gadgets.conventions.readouts import Group
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from inr_core.errors import DataError
-from inr_gadgets.buffer_parameters import BufferParameters
 from inr_gadgets.conventions.angles import AngleRule, angle_rule
+from inr_gadgets.conventions.buffer_parameters import BufferParameters
 from inr_gadgets.conventions.framing import Facts, Framing, facts_of
 from inr_gadgets.conventions.readouts import kind
 from inr_gadgets.conventions.sampling import Sampling, describe_unit, find_sampling

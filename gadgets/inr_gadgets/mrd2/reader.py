@@ -9,9 +9,9 @@ import mrd
 from mrd import _binary
 
 from inr_core.errors import ProtocolError
-from inr_gadgets.guarded_socket import GuardedSocket
-from inr_gadgets.messages import MessageId
-from inr_gadgets.wire_format import LIMITS
+from inr_gadgets.wire.guarded_socket import GuardedSocket
+from inr_gadgets.wire.messages import MessageId
+from inr_gadgets.wire.wire_format import LIMITS
 
 MAGIC = _binary.MAGIC_BYTES
 _LONGEST = LIMITS[MessageId.ACQUISITION]  # bytes of an array, and of the model's description

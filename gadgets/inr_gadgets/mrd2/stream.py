@@ -12,14 +12,14 @@ import ismrmrd
 import mrd
 
 from inr_core.errors import DataError, ProtocolError
-from inr_gadgets.connection import PeerGoneError
 from inr_gadgets.image_file import ImageOutput
-from inr_gadgets.messages import Close, Header
 from inr_gadgets.mrd2.header import header_xml
 from inr_gadgets.mrd2.items import acquisition, image, waveform
 from inr_gadgets.mrd2.reader import live_reader
-from inr_gadgets.pipes import PipePair, PipeStream
-from inr_gadgets.wire_format import MALFORMED
+from inr_gadgets.wire.connection import PeerGoneError
+from inr_gadgets.wire.messages import Close, Header
+from inr_gadgets.wire.pipes import PipePair, PipeStream
+from inr_gadgets.wire.wire_format import MALFORMED
 
 # Items without samples, which mrd-python 2.2 may put between the readouts.
 _IGNORED = ("acquisitionprototype", "pulseq")
@@ -37,7 +37,7 @@ class Mrd2Stream(PipeStream):
         self._writer: Any = None
 
     def read(self) -> Any:
-        """Return the next message; see :meth:`inr_gadgets.connection.MessageStream.read`."""
+        """Return the next message; see :meth:`inr_gadgets.wire.connection.MessageStream.read`."""
         try:
             message = next(self._messages)
         except EOFError:

@@ -1,7 +1,7 @@
 """The label that describes an OpenRecon container to its host: who made it, what it needs, what the operator can set.
 
 The host shows the parameters on the protocol's card and sends all of their values back as JSON with every scan, whether
-the operator touched them or not (see :mod:`inr_gadgets.request`). So no parameter is here that one of the
+the operator touched them or not (see :mod:`inr_gadgets.serving.request`). So no parameter is here that one of the
 configurations sets to a value of its own: the default would win over it.
 """
 
@@ -18,11 +18,11 @@ from typing import Any
 
 from inr_core.errors import ConfigError, MissingDependencyError
 from inr_core.parameters import describe, plain_name
-from inr_gadgets.buffer_parameters import BufferParameters
 from inr_gadgets.configs import find_config
-from inr_gadgets.image import ImageParameters
+from inr_gadgets.conventions.buffer_parameters import BufferParameters
+from inr_gadgets.imaging.image import ImageParameters
 from inr_gadgets.packaging.spec import PORT, PackageSpec
-from inr_gadgets.recon_parameters import ReconParameters
+from inr_gadgets.reconstruction.recon_parameters import ReconParameters
 
 LABEL_NAME = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
 

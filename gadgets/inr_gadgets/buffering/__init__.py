@@ -1,0 +1,1 @@
+"""The buffer gadget: readouts become frames."""

@@ -1,0 +1,1 @@
+"""What `inr-recon doctor` looks at."""

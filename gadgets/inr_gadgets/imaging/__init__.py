@@ -1,0 +1,1 @@
+"""The image gadget: where an image lies, when it was acquired, what its header and attributes say."""

@@ -1,0 +1,259 @@
+"""The recon gadget: frames in, complex images out; owns the method and the schedule.
+
+torch is imported when the first frame is awaited, not with this module: a cold server must accept, read and stamp
+data first.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import ismrmrd
+
+from inr_core.devices import choose_device, device_name, peak_memory_mib, prepare_process
+from inr_core.errors import DataError, ParameterError
+from inr_core.methods import get_method, make_live
+from inr_core.parameters.inr import InrParameters
+from inr_core.solvers.control import Control
+from inr_gadgets.buffering.gathered import GatheredFrames
+from inr_gadgets.frame import Frame
+from inr_gadgets.gadget import Gadget
+from inr_gadgets.header import repetition_time_ms
+from inr_gadgets.imaging.geometry import LIVE_SERIES, ImageNumbers, image_for
+from inr_gadgets.imaging.physiology import Physiology
+from inr_gadgets.lines import operator_line
+from inr_gadgets.reconstruction.delayed import DelayedImages
+from inr_gadgets.reconstruction.device_guard import DeviceGuard
+from inr_gadgets.reconstruction.recon_parameters import (
+    ReconParameters,
+    check_parameters,
+    known_parameters,
+    read_parameters,
+)
+from inr_gadgets.reconstruction.refinement import Refinement
+from inr_gadgets.reconstruction.scan_state import ScanState, coil_labels
+from inr_gadgets.reconstruction.schedule import Schedule
+from inr_gadgets.reconstruction.slices import Slices, SliceState
+
+if TYPE_CHECKING:
+    import torch
+
+    from inr_core.methods.live import LiveMethod
+
+logger = logging.getLogger(__name__)
+
+
+class ReconGadget(Gadget):
+    """Frames (ReconData with a trajectory) in; complex images out, series 1 while the scan runs and series 2 after it.
+
+    A live image leaves as soon as its conjugate gradients are done. Training steps of the field are taken between
+    frames, only while no frame waits and only if one is expected to end before the next frame is due, by the measured
+    times of both; when the scan has ended the field is refined and its images follow as series 2.
+    """
+
+    name: ClassVar[str] = "recon"
+    parameter_type: ClassVar[type] = ReconParameters
+    works_while_idle: ClassVar[bool] = True
+    parameters: ReconParameters
+
+    known_parameters = staticmethod(known_parameters)
+    read_parameters = staticmethod(read_parameters)
+    check_parameters = staticmethod(check_parameters)
+
+    def process(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Reconstruct; see the class. Items that are not ReconData pass through."""
+        prepare_process()
+        device = choose_device(self.parameters.device)
+        self._guard = DeviceGuard(self.announce)
+        method = get_method(self.parameters.method)
+        described = {"inr_device": device_name(device), "inr_versions": _versions(), "inr_method": method.name}
+        self.announce(f"reconstructing by {method.name} ({method.summary}) on {described['inr_device']}")
+        slices = Slices(
+            lambda shape: self._method(shape, device),
+            self._guard,
+            self.announce,
+            by_arrival=not self.parameters.deterministic,
+            warm=self._warm_state(),
+            coils=coil_labels(self.header),
+        )
+        repetition_ms = repetition_time_ms(self.header) or 0.0
+        schedule = Schedule(repetition_ms / 1e3, self.parameters.latency_ms / 1e3)
+        physiology, numbers = Physiology.of(self.header), ImageNumbers()
+        # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
+        pending: Callable[[], bool] = getattr(items, "pending", lambda: True)
+        delayed = DelayedImages(described, self._guard, self.announce)
+
+        def time_for(seconds: float) -> bool:
+            if self.parameters.deterministic:
+                return True
+            return not (self.stop.is_set() or pending()) and schedule.time_for(seconds, time.monotonic())
+
+        for frame in GatheredFrames(self.header).among(items):
+            if isinstance(frame, ismrmrd.Waveform):
+                physiology.add(frame)
+            if not isinstance(frame, Frame):
+                yield frame
+                continue
+            frame.repetition_ms, frame.physiology = repetition_ms, physiology
+            schedule.arrived(frame.arrived, after_pause=slices.paused_before(frame))
+            due = math.inf if self.parameters.deterministic else schedule.due(frame)
+            state, image = self._live(slices, frame, due, described)
+            if self.parameters.offline:
+                state.held.append(image)
+            else:
+                yield from numbers.give([image])
+            self._guard.settle(state.method)  # the image has been sent
+            yield from numbers.give(delayed.after_frame(state, time_for))
+            if self.parameters.deterministic:
+                for _ in range(state.method.deterministic_steps):
+                    self._guard.run(state.method, state.method.tune)
+            else:
+                self._use_idle_time([other.method for other in slices.current.values()], schedule, pending)
+        yield from numbers.give(delayed.after_scan(lambda _: not self.stop.is_set()))
+        if self.parameters.save_state:
+            self._save(slices.learnt())
+        yield from numbers.give(slices.unrefined)
+        if self.parameters.refine and method.refines:
+            after = Refinement(
+                self.parameters,
+                self.announce,
+                self._guard,
+                self.stop,
+                described,
+                slices.all(),
+                ended=time.monotonic(),
+                repetition_ms=repetition_ms,
+            )
+            yield from numbers.give(self._after_scan(after))
+        elif self.parameters.offline:
+            yield from numbers.give(image for states in slices.all() for state in states for image in state.held)
+
+    def _warm_state(self) -> ScanState | None:
+        """What to begin with, before any work is done for a scan that cannot be begun as it was asked for."""
+        source, target = (
+            Path(name) if name else None for name in (self.parameters.warm_start, self.parameters.save_state)
+        )
+        if target is not None and not target.parent.is_dir():
+            raise ParameterError(f"recon.save_state = '{target}'", "a file in a folder that exists", "make the folder")
+        if source is None:
+            return None
+        if source == target and not source.exists():
+            self.announce(f"{source} is not there yet: no warm start")
+            return None
+        state = ScanState.load(source)
+        self.announce(f"warm start from {source}, {state}")
+        return state
+
+    def _save(self, state: ScanState) -> None:
+        """A file that cannot be written costs the next scan its warm start, and this one nothing."""
+        path = Path(self.parameters.save_state)
+        if not state.slices:
+            self.announce(f"nothing was learnt: {path} is left as it is")
+            return
+        try:
+            state.save(path)
+        except OSError as error:
+            self.announce(operator_line("WARNING", f"the state is not saved: {error}"))
+        else:
+            self.announce(f"state of {state} saved in {path}")
+
+    def _after_scan(self, after: Refinement) -> Iterator[ismrmrd.Image]:
+        """The refined series; of what has none the live images that were held back."""
+        without = 0
+        for state in after.states:
+            followed = False
+            for image in after.images(state):
+                followed = True
+                yield image
+            if not followed:
+                without += state.method.n_frames
+                yield from state.held
+        if without and self.parameters.between:
+            raise DataError(
+                f"{without} frames without a refined series",
+                "a series, for images between the pixels or frames",
+                "the images sent are those of the measured ones",
+            )
+
+    def _method(self, shape: tuple[int, int], device: torch.device) -> LiveMethod:
+        method = make_live(self.parameters.method, shape, self.parameters, device)
+        asked = self.parameters.matrix_scale, self.parameters.frame_scale
+        method.query = replace(method.query, matrix_scale=asked[0], frame_scale=asked[1])
+        return method
+
+    def _live(
+        self, slices: Slices, frame: Frame, due: float, described: dict[str, str]
+    ) -> tuple[SliceState, ismrmrd.Image]:
+        """The state of the frame's slice, and the live image."""
+        import torch
+
+        kspace, traj = torch.from_numpy(frame.kspace), torch.from_numpy(frame.traj)
+        state = slices.state_for(frame, kspace, traj)
+        number = state.next_number
+        state.method.due = due
+        image = self._guard.add_frame(state.method, kspace, traj)
+        state.keep(frame)
+        meta = {
+            **described,
+            "inr_device": device_name(state.method.device),
+            "inr_frame": number,
+            "inr_group": frame.group,
+            "inr_arrived": f"{frame.arrived:.6f}",
+            "inr_steps": state.method.steps - state.reported_steps,
+            "inr_peak_memory_mib": f"{peak_memory_mib(state.method.device):.1f}",
+        }
+        event = state.take_events()
+        if event:
+            meta["inr_event"] = event
+        state.reported_steps = state.method.steps
+        return state, image_for(frame, image.numpy(), LIVE_SERIES, number, meta)
+
+    def _use_idle_time(self, methods: list[LiveMethod], schedule: Schedule, pending: Callable[[], bool]) -> None:
+        """Train what was trained least: the slices of a stack come together, and then all wait."""
+        while not self.stop.is_set() and not pending():
+            begin = time.monotonic()
+            by_need = sorted(methods, key=lambda m: m.steps)
+            if not schedule.time_for_a_step(begin) or not any(self._guard.run(m, m.tune) for m in by_need):
+                return
+            schedule.stepped(time.monotonic() - begin)
+
+
+def warm_up(stopped: Callable[[], bool] = lambda: False) -> None:
+    """Import everything and reconstruct a toy scan, so that the first frame of the first scan does not pay for it.
+
+    Parameters
+    ----------
+    stopped
+        Asked before each step; True ends the warm-up: a process that exits in the middle of torch's work is aborted.
+    """
+    prepare_process()
+    import numpy as np
+    import torch
+
+    from inr_core.trajectory import radial_trajectory, spoke_angles
+
+    # Of a usual size: what is to be warm are the FFTs, the threads and the allocator that a real frame will find.
+    n, n_spokes, n_coils = 128, 13, 12
+    parameters = InrParameters(refine_passes=0.5)
+    traj = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(n_spokes)), 2 * n))
+    for device in {torch.device("cpu"), choose_device("auto")}:
+        method = make_live("inr", (n, n), parameters, device)
+        for seed in range(3):
+            if stopped():
+                return
+            generator = torch.Generator().manual_seed(seed)
+            noise = torch.randn(n_coils, n_spokes, 2 * n, dtype=torch.complex64, generator=generator)
+            method.add_frame(noise, traj)
+            method.tune()
+        method.refine(Control(stopped=stopped))
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("inr-recon", "torch", "finufft"))

@@ -1,0 +1,1 @@
+"""The MRD protocol on a socket or a pipe: bytes, messages, a guarded connection, the client's side."""
