@@ -9,7 +9,6 @@ from inr_core.solvers.effort import running_mean
 from inr_gadgets.frame import Frame
 
 _FORGIVEN = 0.97  # part of a step's time that is remembered when there was none for it
-_MARGIN = 0.95  # of a frame's time that its image may take: the rest is for sending it and the receive maps
 
 
 @dataclass
@@ -61,7 +60,7 @@ class Schedule:
         if not self.interval_s > 0.5 * duration_s > 0:
             return math.inf
         time_s = self.latency_s or max(duration_s, self._usual_interval(duration_s))
-        return frame.arrived + _MARGIN * time_s * min(1.0, (self.together + 1) / frame.partitions)
+        return frame.arrived + time_s * min(1.0, (self.together + 1) / frame.partitions)
 
     def time_for_a_step(self, now: float) -> bool:
         """Whether a step now ends before the next frame is due.

@@ -67,6 +67,13 @@ def test_a_slower_machine_gets_less() -> None:
     assert made.expected_s(MOST) == pytest.approx(2 * (FIRST_S + SECOND_S), rel=0.01)
 
 
+def test_a_single_slow_frame_counts_little() -> None:
+    made = plan()
+    usual = made.expected_s(MOST)
+    made.measured(MOST, 10 * FIRST_S, 10 * SECOND_S)
+    assert made.expected_s(MOST) == pytest.approx((0.7 + 0.3 * 1.25) * usual)
+
+
 def test_slices_and_scans_share_their_times() -> None:
     shared = times_of((17, 19), 2, "cpu")
     one, other = (EffortPlan(ladder(MOST), 2, 2, times_of((17, 19), 2, "cpu")) for _ in range(2))
