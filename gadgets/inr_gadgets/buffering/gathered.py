@@ -106,7 +106,9 @@ class GatheredFrames:
 
 def _is_ours(recon_data: ReconData) -> bool:
     """Whether our buffer gadget made it: Gadgetron's writes the limits of the sampling, which ours leaves at zero."""
-    return not any(any(limit) for bit in recon_data.bits for limit in bit.data.sampling.sampling_limits)
+    bits = recon_data.bits
+    whole = len(bits) > 0 and all(bit.data.headers.size for bit in bits)
+    return whole and not any(any(limit) for bit in bits for limit in bit.data.sampling.sampling_limits)
 
 
 def _rows(buffer: ReconBuffer) -> Iterator[_Row]:

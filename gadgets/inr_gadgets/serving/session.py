@@ -258,6 +258,12 @@ class Session:
                 "acquisitions, waveforms and CLOSE",
                 "configuration, header and parameters come first",
             )
+        elif not isinstance(message, ismrmrd.Acquisition | ismrmrd.Waveform):
+            raise ProtocolError(
+                f"a {type(message).__name__} message from a client",
+                "acquisitions, waveforms and CLOSE",
+                "what Gadgetron's gadgets hand on among themselves belongs on its links with ours",
+            )
         else:
             return False
         return True

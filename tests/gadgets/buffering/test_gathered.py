@@ -115,6 +115,14 @@ def test_an_encoding_space_of_which_nothing_came_is_left_out() -> None:
     assert len(frames(item)) == 1
 
 
+def test_recon_data_of_nothing_is_no_frame() -> None:
+    empty = gathered(readouts())
+    empty.bits[0].data.headers = np.empty((0, 1, 1, 1, 1), dtype=object)
+    empty.bits[0].data.data = np.empty((0, 0, 1, 0, 1, 1, 1), np.complex64)
+    empty.bits[0].data.sampling = SamplingDescription()
+    assert frames(ReconData([]), empty) == []
+
+
 def test_frames_of_our_own_stay_as_they_are() -> None:
     made = by_our_buffer(readouts())
     assert frames(*made) == made

@@ -277,6 +277,11 @@ BAD = {
         0,
         "an image (id 1022) from the host; expected raw data",
     ),
+    "frames in the data": (
+        [*GOOD[:6], wire.message(1023, struct.pack("<Q", 0))],
+        1,
+        "a ReconData message from a client; expected acquisitions, waveforms and CLOSE",
+    ),
     "image in the data": ([*GOOD[:6], serialise(wire.image())], 1, "an image (id 1022) from the host; expected raw"),
     "json first, without a config": (
         [ConfigText(parameters(spokes=3)).pack(), *GOOD[1:]],
