@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class InrError(Exception):
     """Base of everything that this project raises on purpose; its message is meant for the operator."""
@@ -35,3 +37,18 @@ class ProtocolError(InrError):
 
 class MissingDependencyError(InrError):
     """An optional package is absent; the message names the extra that brings it."""
+
+    @classmethod
+    def of_extra(cls, need: str, extra: str, error: ImportError) -> Self:
+        """Of a package that an extra of this one brings.
+
+        Parameters
+        ----------
+        need
+            What needs which package: ``"DICOM needs pydicom"``.
+        extra
+            Name of the extra.
+        error
+            That the import gave.
+        """
+        return cls(f"{need} ({error})", f"the extra '{extra}'", f"pip install 'inr-recon[{extra}]'")

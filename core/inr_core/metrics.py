@@ -141,7 +141,5 @@ def _structural_similarity() -> Any:
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
-        raise MissingDependencyError(
-            f"SSIM needs scikit-image ({error})", "the extra 'pictures'", "pip install 'inr-recon[pictures]'"
-        ) from error
+        raise MissingDependencyError.of_extra("SSIM needs scikit-image", "pictures", error) from error
     return structural_similarity

@@ -267,7 +267,5 @@ def figure_classes() -> tuple[Any, Any]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError(
-            f"the figure needs matplotlib ({error})", "the extra 'pictures'", "pip install 'inr-recon[pictures]'"
-        ) from error
+        raise MissingDependencyError.of_extra("the figure needs matplotlib", "pictures", error) from error
     return Figure, FigureCanvasAgg

@@ -28,3 +28,10 @@ def test_all_errors_share_one_base() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert {ConfigError, DataError, MissingDependencyError, ParameterError, ProtocolError} < set(kinds)
     assert all(issubclass(kind, InrError) for kind in kinds)
+
+
+def test_an_absent_package_names_the_extra_that_brings_it() -> None:
+    error = MissingDependencyError.of_extra("DICOM needs pydicom", "dicom", ImportError("No module named 'pydicom'"))
+    assert str(error) == (
+        "DICOM needs pydicom (No module named 'pydicom'); expected the extra 'dicom'; pip install 'inr-recon[dicom]'"
+    )

@@ -255,9 +255,7 @@ def _largest_region(bright: np.ndarray) -> np.ndarray:
     try:
         from skimage.measure import label
     except ImportError as error:
-        raise MissingDependencyError(
-            f"the figure needs scikit-image ({error})", "the extra 'pictures'", "pip install 'inr-recon[pictures]'"
-        ) from error
+        raise MissingDependencyError.of_extra("the figure needs scikit-image", "pictures", error) from error
     regions = label(bright, connectivity=1)
     sizes = np.bincount(regions.ravel())
     sizes[0] = 0

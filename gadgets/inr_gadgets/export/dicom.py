@@ -58,9 +58,7 @@ def write_dicom(
     try:
         import pydicom  # noqa: F401 - what the modules below need
     except ImportError as error:
-        raise MissingDependencyError(
-            f"DICOM needs pydicom ({error})", "the extra 'dicom'", "pip install 'inr-recon[dicom]'"
-        ) from error
+        raise MissingDependencyError.of_extra("DICOM needs pydicom", "dicom", error) from error
     from inr_gadgets.export.dicom_classic import classic_files
     from inr_gadgets.export.dicom_enhanced import enhanced_file
 

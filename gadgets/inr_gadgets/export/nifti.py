@@ -51,9 +51,7 @@ def write_nifti(
     try:
         import nibabel
     except ImportError as error:
-        raise MissingDependencyError(
-            f"NIfTI needs nibabel ({error})", "the extra 'nifti'", "pip install 'inr-recon[nifti]'"
-        ) from error
+        raise MissingDependencyError.of_extra("NIfTI needs nibabel", "nifti", error) from error
     path = Path(path)
     ending = next((end for end in (".nii.gz", ".nii") if path.name.endswith(end)), None)
     if ending is None:

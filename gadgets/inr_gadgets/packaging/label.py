@@ -134,9 +134,7 @@ def label_problems(label: object) -> list[str]:
     try:
         from jsonschema import Draft202012Validator
     except ImportError as error:
-        raise MissingDependencyError(
-            f"labels need jsonschema ({error})", "the extra 'package'", "pip install 'inr-recon[package]'"
-        ) from None
+        raise MissingDependencyError.of_extra("labels need jsonschema", "package", error) from None
     errors = sorted(Draft202012Validator(_schema()).iter_errors(label), key=lambda error: list(map(str, error.path)))
     problems = [f"has at {_where(error.path)}: {error.message}" for error in errors]
     if not problems and isinstance(label, dict):

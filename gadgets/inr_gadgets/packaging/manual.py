@@ -51,9 +51,7 @@ def _page_maker() -> Any:
     try:
         from fpdf import FPDF
     except ImportError as error:
-        raise MissingDependencyError(
-            f"the manual needs fpdf2 ({error})", "the extra 'package'", "pip install 'inr-recon[package]'"
-        ) from None
+        raise MissingDependencyError.of_extra("the manual needs fpdf2", "package", error) from None
 
     class Pages(FPDF):  # type: ignore[misc]
         footer_text = ""

@@ -214,9 +214,7 @@ def converse(pair: PipePair, protocol: str = "auto", images: ImageOutput | None 
     try:
         version_2 = importlib.import_module("inr_gadgets.mrd2.stream")
     except ImportError as error:
-        raise MissingDependencyError(
-            f"an MRD v2 stream needs mrd-python ({error})", "the extra 'mrd2'", "pip install 'inr-recon[mrd2]'"
-        ) from error
+        raise MissingDependencyError.of_extra("an MRD v2 stream needs mrd-python", "mrd2", error) from error
     conversation: PipeStream = version_2.Mrd2Stream(pair, images)
     return conversation
 
