@@ -24,6 +24,7 @@ from ismrmrd.hdf5 import (
 )
 
 from inr_core.errors import DataError
+from inr_gadgets.private_file import new_private_file
 from inr_gadgets.serving.disk_room import DiskRoom, give_back, probe, unwritable
 
 # Acquisitions per read: some 10 MiB of a 16-channel scan, so hours of it pass through a bounded memory.
@@ -355,8 +356,7 @@ def create_private(path: Path, *, overwrite: bool) -> Any:
     try:
         if overwrite:
             path.unlink(missing_ok=True)
-        # Created with its mode, not changed to it: there is no moment at which others can open the file.
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        descriptor = new_private_file(path, os.O_RDWR)
         try:
             probe(descriptor)
         except OSError:

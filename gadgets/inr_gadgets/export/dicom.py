@@ -12,6 +12,7 @@ from inr_core.errors import DataError, MissingDependencyError
 from inr_gadgets.export.facts import ScanFacts
 from inr_gadgets.export.pixels import GREY_LEVELS, MOST, finite
 from inr_gadgets.export.series import ImageSet
+from inr_gadgets.private_file import new_private_file
 
 
 def write_dicom(
@@ -118,5 +119,5 @@ def _write(path: Path, data: Any) -> None:
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+    with os.fdopen(new_private_file(path), "wb") as file:
         data.save_as(file, enforce_file_format=True)

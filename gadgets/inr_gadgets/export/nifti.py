@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
 from inr_gadgets.export.series import ImageSet, PlacedImage
+from inr_gadgets.private_file import new_private_file
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNEVEN_MM = 0.05  # of distances between planes of one file
@@ -141,7 +142,7 @@ def _write(path: Path, image: Any, *, compressed: bool) -> None:
 
     try:
         content = image.to_bytes()
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        with os.fdopen(new_private_file(path), "wb") as file:
             # Without a date: the same images are the same file.
             file.write(gzip.compress(content, compresslevel=6, mtime=0) if compressed else content)
     except OSError as error:

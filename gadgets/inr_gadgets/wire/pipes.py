@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import ismrmrd
 
 from inr_core.errors import DataError, MissingDependencyError, ParameterError, ProtocolError
+from inr_gadgets.private_file import new_private_file
 from inr_gadgets.wire.connection import MessageStream, PeerGoneError
 from inr_gadgets.wire.messages import Close, Header
 from inr_gadgets.wire.peer_watch import SinkWatch, Watch
@@ -178,7 +179,7 @@ def open_sink(path: Path | None) -> int:
     try:
         if path.exists() and not path.is_file():
             return os.open(path, os.O_WRONLY)
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        return new_private_file(path)
     except FileExistsError:
         raise DataError(f"{path} exists already", "a new file", "choose another name or remove it") from None
     except OSError as error:
