@@ -24,8 +24,8 @@ from ismrmrd.hdf5 import (
 )
 
 from inr_core.errors import DataError
+from inr_gadgets.disk_room import DiskRoom, give_back, probe, unwritable
 from inr_gadgets.private_file import new_private_file
-from inr_gadgets.serving.disk_room import DiskRoom, give_back, probe, unwritable
 
 # Acquisitions per read: some 10 MiB of a 16-channel scan, so hours of it pass through a bounded memory.
 READ_BLOCK = 256

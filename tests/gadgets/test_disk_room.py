@@ -16,9 +16,9 @@ import pytest
 
 import wire
 from inr_core.errors import DataError
+from inr_gadgets import disk_room
 from inr_gadgets.image_file import ImageWriter, list_series
 from inr_gadgets.scan_file import ScanFile, ScanWriter
-from inr_gadgets.serving import disk_room
 from inr_gadgets.serving.server import Server
 
 DATA = wire.messages(200)
