@@ -37,7 +37,7 @@ def run(target: str, library_connection: Any, table: GadgetTable = GADGETS) -> N
     target
         The gadget's name in the table.
     library_connection : gadgetron.external.Connection
-        It has read configuration and header, and sends CLOSE when the caller leaves it.
+        It has read configuration and header, and is closed when the caller leaves it.
     table
         The gadgets there are.
     """
@@ -46,4 +46,4 @@ def run(target: str, library_connection: Any, table: GadgetTable = GADGETS) -> N
     def opening() -> Opening:
         return Opening(decode(raw.config or b"", f"the configuration of {target}"), decode(raw.header, "the header"))
 
-    GadgetLink(take_over(library_connection), target, table).run(opening)
+    GadgetLink(take_over(library_connection), opening, target, table=table).run()

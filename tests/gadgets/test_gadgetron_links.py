@@ -224,6 +224,15 @@ def test_one_scan_more_than_it_takes_is_refused() -> None:
         assert gadgetron.exchange(busy, []) == []
 
 
+def test_a_link_that_never_begins_is_told_why_it_ends() -> None:
+    with (
+        Worker(port=0, table=wire.TABLE, warm=None, limits=ServerLimits(header_s=0.2)) as ours,
+        socket.create_connection(("127.0.0.1", ours.port), 10) as sock,
+    ):
+        (error,) = gadgetron.exchange(sock, [], close=False)
+    assert error.text.startswith("no scan has begun after 0.2 s; expected a client that goes on")
+
+
 def test_a_worker_that_is_told_to_stop() -> None:
     ours = Worker(port=0, table=wire.TABLE, warm=None)
     ours.start()
@@ -236,7 +245,7 @@ def test_a_worker_that_is_told_to_stop() -> None:
         *images, error = gadgetron.exchange(sock, [], close=False)
         stopping.join(20)
     assert [message.identifier for message in images] == [1022] * 3
-    assert error.text == "recon: the worker was told to stop (SIGTERM); sent is what was made so far"
+    assert error.text == "recon: the worker was told to stop (SIGTERM); sent are the 3 items made so far"
 
 
 def test_a_gadgetron_that_ends_is_not_worked_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -248,7 +257,7 @@ def test_a_gadgetron_that_ends_is_not_worked_for(caplog: pytest.LogCaptureFixtur
             sock.sendall(b"".join(stream_of(image, gadgetron.CLOSE, linger="true")))
             assert sock.recv(len(image), socket.MSG_WAITALL) == image
         assert wire.no_threads_left(before, within_s=15)
-    assert "Gadgetron left before the end of the reconstruction, which is stopped" in caplog.text
+    assert "left before the end of the reconstruction, which is stopped" in caplog.text
 
 
 def test_the_configuration_with_connect_has_the_gadgets_and_properties_of_the_other() -> None:

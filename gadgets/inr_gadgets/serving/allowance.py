@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
 from inr_core.errors import InrError
 from inr_gadgets.wire.limits import GIB, ServerLimits, resident_bytes
 
@@ -10,6 +14,10 @@ _STEP_BYTES = 16 << 20  # of the scan, from one look at the memory to the next
 
 class LimitError(InrError):
     """A scan asks for more than the server grants."""
+
+
+class BusyError(InrError):
+    """As many scans as the server takes are being reconstructed already."""
 
 
 class Allowance:
@@ -56,3 +64,18 @@ def check_memory(limits: ServerLimits | None) -> None:
             f"at most {limits.memory_bytes / GIB:.3g}",
             "send fewer scans at once, shorter ones, or inr-recon serve --set server.memory_gib=GIB",
         )
+
+
+@contextlib.contextmanager
+def slot(slots: threading.Semaphore) -> Iterator[None]:
+    """Take a place among the scans that are reconstructed at once; BusyError when there is none."""
+    if not slots.acquire(blocking=False):
+        raise BusyError(
+            "one scan too many: this server is reconstructing as many as it takes at once",
+            "one of them to end first",
+            "send the scan again later",
+        )
+    try:
+        yield
+    finally:
+        slots.release()

@@ -11,7 +11,8 @@ from inr_core.errors import DataError
 from inr_gadgets.chain import GADGETS, GadgetTable, check_parameters
 from inr_gadgets.image_file import ImageOutput
 from inr_gadgets.replay import read_chain
-from inr_gadgets.serving.session import Conversation, Session, SessionSettings
+from inr_gadgets.serving.service import Conversation
+from inr_gadgets.serving.session import Session, SessionSettings
 from inr_gadgets.serving.signals import Signals
 from inr_gadgets.wire.pipes import PipePair, converse, open_sink, open_source
 

@@ -5,20 +5,16 @@ The connections of a scan are independent of one another, as processes that Gadg
 
 from __future__ import annotations
 
-import logging
+import functools
 import struct
-import threading
-import time
 from typing import TYPE_CHECKING
 
 from inr_gadgets.lines import operator_line
 from inr_gadgets.serving.server import Client, Conversation, Server, Warm, run_until_told, warm_up
 
 if TYPE_CHECKING:
-    from inr_gadgets.serving.link import GadgetLink, Opening
+    from inr_gadgets.serving.link import Opening
     from inr_gadgets.wire.connection import Connection
-
-logger = logging.getLogger(__name__)
 
 PORT = 18000  # that the configurations with <connect> name
 
@@ -34,7 +30,8 @@ class Worker(Server):
 
         table = GADGETS if self._table is None else self._table
         connection = Connection(client.sock, self._limits)
-        return _Dialled(connection, client.peer, GadgetLink(connection, None, table, self._slots, self._limits))
+        opening = functools.partial(_opening, connection)
+        return GadgetLink(connection, opening, peer=client.peer, table=table, slots=self._slots, limits=self._limits)
 
     def refusal(self, line: str) -> bytes:
         """An error in Gadgetron's dialect, ERROR (8)."""
@@ -42,51 +39,29 @@ class Worker(Server):
         return struct.pack("<HQ", 8, len(text)) + text
 
 
-class _Dialled:
-    """One connection of the worker: a gadget's link, its opening and its end."""
+def _opening(connection: Connection) -> Opening | None:
+    from inr_core.errors import ProtocolError
+    from inr_gadgets.serving.link import Opening
+    from inr_gadgets.wire.messages import Close, ConfigFile, ConfigText, Header
 
-    def __init__(self, connection: Connection, peer: str, link: GadgetLink) -> None:
-        self._connection, self._peer, self._link = connection, peer, link
-        self._hurry = threading.Event()
-        self._asked = False
-
-    def run(self) -> bool:
-        """Serve the link; whatever happens, the other side is told and the socket is closed."""
-        began = time.monotonic()
-        self._link.run(self._opening)
-        self._connection.finish(self._hurry)
-        logger.info("%s: closed after %.1f s", self._peer, time.monotonic() - began)
-        return self._asked
-
-    def end(self, reason: str) -> None:
-        """End it early: what is made so far is sent, then the reason, then CLOSE."""
-        self._link.end(reason)
-        self._hurry.set()
-
-    def _opening(self) -> Opening | None:
-        from inr_core.errors import ProtocolError
-        from inr_gadgets.serving.link import Opening
-        from inr_gadgets.wire.messages import Close, ConfigFile, ConfigText, Header
-
-        first = self._connection.read()
-        if isinstance(first, Close):
-            return None
-        if isinstance(first, ConfigFile):
-            # A client, not Gadgetron; it aborts on ERROR.
-            line = "this is a worker for Gadgetron's <connect>; clients connect to Gadgetron or to inr-recon serve"
-            self._connection.send_text(operator_line("ERROR", line))
-            return None
-        second = self._connection.read() if isinstance(first, ConfigText) else None
-        if not isinstance(first, ConfigText) or not isinstance(second, Header):
-            came = " and ".join(type(message).__name__ for message in (first, second) if message is not None)
-            raise ProtocolError(
-                f"a link that begins with {came}",
-                "ConfigText and Header, as Gadgetron sends them",
-                "clients connect to Gadgetron or to inr-recon serve",
-            )
-        self._connection.no_hurry()
-        self._asked = True
-        return Opening(first.text, second.xml)
+    first = connection.read()
+    if isinstance(first, Close):
+        return None
+    if isinstance(first, ConfigFile):
+        # A client, not Gadgetron; it aborts on ERROR.
+        line = "this is a worker for Gadgetron's <connect>; clients connect to Gadgetron or to inr-recon serve"
+        connection.send_text(operator_line("ERROR", line))
+        return None
+    second = connection.read() if isinstance(first, ConfigText) else None
+    if not isinstance(first, ConfigText) or not isinstance(second, Header):
+        came = " and ".join(type(message).__name__ for message in (first, second) if message is not None)
+        raise ProtocolError(
+            f"a link that begins with {came}",
+            "ConfigText and Header, as Gadgetron sends them",
+            "clients connect to Gadgetron or to inr-recon serve",
+        )
+    connection.no_hurry()
+    return Opening(first.text, second.xml)
 
 
 def work(host: str = "127.0.0.1", port: int = PORT, *, warm: Warm | None = warm_up) -> None:

@@ -202,6 +202,7 @@ def take_over(library_connection: Any) -> Connection:
     The library still closes its connection on leaving, but through ours: see :meth:`Connection.finish`.
     """
     connection = Connection(library_connection.socket.socket)
+    connection._socket.untouched = False
     library_connection.socket = _LibrarySocket(connection)
     return connection
 

@@ -82,7 +82,7 @@ def _wait(descriptor: int, event: int) -> None:
 
 
 class PipeStream(MessageStream):
-    """A client's conversation over standard streams; see :class:`inr_gadgets.serving.session.Conversation`.
+    """A client's conversation over standard streams; see :class:`inr_gadgets.serving.service.Conversation`.
 
     Parameters
     ----------
