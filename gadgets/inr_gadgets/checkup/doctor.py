@@ -7,7 +7,6 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import re
 import socket
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from inr_core.errors import InrError
 from inr_gadgets.checkup.doctor_gadgetron import examine_gadgetron
 from inr_gadgets.checkup.findings import Finding
 from inr_gadgets.checkup.listeners import who_listens
+from inr_gadgets.checkup.requirements import numbers, oldest_python, oldest_versions
 from inr_gadgets.serving.worker import PORT as WORKER_PORT
 
 # What each optional extra of the package brings, as importable modules.
@@ -66,39 +66,26 @@ def usable(findings: list[Finding]) -> bool:
 
 
 def _python() -> list[Finding]:
-    version = platform.python_version_tuple()
+    oldest = oldest_python()
     text = f"{platform.python_version()} ({sys.executable}) on {platform.platform(terse=True)}"
-    if (int(version[0]), int(version[1])) < (3, 11):
-        return [Finding("python", "bad", f"{text}; inr-recon needs 3.11 or later: make an environment with it")]
+    if numbers(platform.python_version()) < oldest:
+        needed = ".".join(map(str, oldest))
+        return [Finding("python", "bad", f"{text}; inr-recon needs {needed} or later: make an environment with it")]
     return [Finding("python", "ok", text)]
 
 
 def _packages() -> list[Finding]:
     findings = []
-    oldest = _oldest_versions()
+    oldest = oldest_versions()
     for name in NEEDED:
         version, least = _version(name), oldest.get(name, "")
         if version is None or importlib.util.find_spec(name) is None:
             findings.append(Finding(name, "bad", "not installed; reinstall inr-recon: pip install inr-recon"))
-        elif _numbers(version) < _numbers(least):
+        elif numbers(version) < numbers(least):
             findings.append(Finding(name, "bad", f"{version} is too old: pip install '{name}>={least}'"))
         else:
             findings.append(Finding(name, "ok", version))
     return findings
-
-
-def _oldest_versions() -> dict[str, str]:
-    """The oldest version of each package that will do, as this package's own metadata say; none from a bare source."""
-    try:
-        wanted = importlib.metadata.requires("inr-recon") or []
-    except importlib.metadata.PackageNotFoundError:
-        return {}
-    found = (re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement) for requirement in wanted)
-    return {match[1]: match[2] for match in found if match}
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version.partition("+")[0])[:3])
 
 
 def _torch() -> list[Finding]:

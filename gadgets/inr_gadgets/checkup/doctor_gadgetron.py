@@ -11,10 +11,10 @@ from pathlib import Path
 
 from inr_core.errors import InrError
 from inr_gadgets.checkup.findings import Finding
+from inr_gadgets.checkup.requirements import oldest_python
 
 _CONFIGS = Path("share") / "gadgetron" / "config"
 _OURS = "inr_dynamic.xml"
-_OLDEST_PYTHON = (3, 11)  # that inr-recon runs on; Gadgetron's own conda environment has 3.10
 _QUESTION_S = 60.0  # that a program may take to say what it is; a cold disk is slow
 # What the python that Gadgetron starts has to have, and where it has it from.
 _ASK = "import gadgetron, inr_gadgets.external as ours; print(ours.__file__)"
@@ -115,7 +115,7 @@ def _python() -> Finding:
     code, said = _ask([found, "-c", _ASK])
     if code:
         cure = f"start Gadgetron with {Path(sys.executable).parent} first on the PATH"
-        if (int(version[1]), int(version[2])) >= _OLDEST_PYTHON:
+        if (int(version[1]), int(version[2])) >= oldest_python():  # Gadgetron's own conda environment has 3.10
             cure += f", or: {found} -m pip install inr-recon"
         text = f"{found} is the first on the PATH and has not our gadgets ({_last_line(said)}); {cure}"
         return Finding(subject, "bad", text)

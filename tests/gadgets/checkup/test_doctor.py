@@ -14,7 +14,7 @@ import pytest
 
 from inr_core.errors import ConfigError
 from inr_gadgets import configs
-from inr_gadgets.checkup import doctor
+from inr_gadgets.checkup import doctor, requirements
 from inr_gadgets.checkup.doctor import examine, usable
 from inr_gadgets.checkup.findings import Finding
 from inr_gadgets.checkup.listeners import who_listens
@@ -93,10 +93,21 @@ def test_a_package_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_old_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.platform, "python_version_tuple", lambda: ("3", "9", "2"))
+    monkeypatch.setattr(importlib.metadata, "metadata", lambda name: {"Requires-Python": ">=3.11"})
+    monkeypatch.setattr(doctor.platform, "python_version", lambda: "3.10.2")
     finding = found("python", examine([free_port()]))
     assert finding.state == "bad"
     assert finding.text.endswith("inr-recon needs 3.11 or later: make an environment with it")
+
+
+def test_from_a_bare_source_no_version_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_installed(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    for question in ("metadata", "requires"):
+        monkeypatch.setattr(importlib.metadata, question, not_installed)
+    assert requirements.oldest_python() == ()
+    assert requirements.oldest_versions() == {}
 
 
 def test_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:

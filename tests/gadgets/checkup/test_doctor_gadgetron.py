@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from pathlib import Path
 
@@ -126,8 +127,11 @@ def test_a_configuration_of_another_version(prefix: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "installable"), [("3.11.2", True), ("3.10.13", False)])
-def test_another_python_first_on_the_path(prefix: Path, version: str, installable: bool) -> None:
+def test_another_python_first_on_the_path(
+    prefix: Path, version: str, installable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Gadgetron's conda environment has 3.10, into which inr-recon cannot be installed."""
+    monkeypatch.setattr(importlib.metadata, "metadata", lambda name: {"Requires-Python": ">=3.11"})
     fails = 'echo "No module named gadgetron" >&2; exit 1'
     script(prefix / "bin" / "python", f'case "$*" in *-c*) {fails};; *) echo Python {version};; esac')
     trouble = only_trouble()
