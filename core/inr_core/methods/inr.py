@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inr_core.errors import DataError
 from inr_core.fields.grid_field import GridField
+from inr_core.inner_products import inner, squares
 from inr_core.methods.grasp import GraspMethod
 from inr_core.methods.live import RefinedSeries, SeriesQuery
 from inr_core.methods.td_dip import TdDipMethod
@@ -21,7 +22,6 @@ from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.held_spokes import HeldSpokes
 from inr_core.solvers.inr_trainer import InrTrainer
 from inr_core.solvers.learnt import Learnt
-from inr_core.solvers.motion_prior import squares
 from inr_core.solvers.polish import polish
 from inr_core.solvers.slice_data import SliceData
 
@@ -129,8 +129,8 @@ class InrMethod(GraspMethod):
         # One number is to be found: the strongest coils tell it.
         outlook = self.solver.look(frame, csm, previous)
         along = frame.gram(outlook.csm).forward(step[None])[0]
-        slope = torch.vdot(step.flatten(), outlook.missing.flatten()).real
-        curvature = torch.vdot(step.flatten(), along.flatten()).real
+        slope = inner(step, outlook.missing)
+        curvature = inner(step, along)
         part = (slope / curvature.clamp_min(torch.finfo(curvature.dtype).tiny)).clamp(0, 1)
         return previous + part * step
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from inr_core.inner_products import energy, inner
+
 
 def conjugate_gradient(
     operator: Callable[[Tensor], Tensor],
@@ -62,21 +64,17 @@ def continue_from(
     """
     x, residual = point
     direction = residual
-    energy = _energy(residual)
+    size = energy(residual)
     # A vanishing residual makes 0 / 0: the tiny denominator turns the remaining steps into steps of length zero.
-    tiny = torch.finfo(energy.dtype).tiny
+    tiny = torch.finfo(size.dtype).tiny
     looks = isinstance(limit, Tensor) or limit > 0
     for _ in range(iterations):
-        if looks and bool(energy <= limit**2):
+        if looks and bool(size <= limit**2):
             break
         product = operator(direction)
-        step = energy / torch.vdot(direction.flatten(), product.flatten()).real.clamp_min(tiny)
+        step = size / inner(direction, product).clamp_min(tiny)
         x = x + step * direction
         residual = residual - step * product
-        previous, energy = energy, _energy(residual)
-        direction = residual + energy / previous.clamp_min(tiny) * direction
+        previous, size = size, energy(residual)
+        direction = residual + size / previous.clamp_min(tiny) * direction
     return CgPoint(x, residual)
-
-
-def _energy(x: Tensor) -> Tensor:
-    return torch.vdot(x.flatten(), x.flatten()).real

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
+from inr_core.inner_products import inner
 from inr_core.operators.linear_operator import LinearOperator
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.toeplitz import ToeplitzGram
@@ -25,7 +26,7 @@ class _Quadratic(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, gram: ToeplitzGram, right: Tensor) -> Tensor:
         product = gram.forward(x)
         ctx.save_for_backward(product - right)
-        return torch.vdot(x.flatten(), (0.5 * product - right).flatten()).real
+        return inner(x, 0.5 * product - right)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:

@@ -11,13 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from inr_core.inner_products import squares
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
 from inr_core.solvers.effort import Effort, EffortPlan, ladder, times_of
 from inr_core.solvers.frames import MeasuredFrame
-from inr_core.solvers.motion_prior import MotionPrior, squares
+from inr_core.solvers.motion_prior import MotionPrior
 from inr_core.solvers.variation import SpatialVariation
 
 _FADE = 0.5  # of the history's k-space coverage from frame to frame: what moves is soon out of date

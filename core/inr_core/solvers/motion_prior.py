@@ -7,6 +7,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from inr_core.inner_products import squares
+
 
 class MotionPrior:
     """Expected size of a frame's deviation from its prediction, pixel by pixel.
@@ -55,11 +57,6 @@ class MotionPrior:
 
     def _deviation(self, energy: Tensor, floor: Tensor) -> Tensor:
         return ((relative(energy) + floor) / (1 + self.floor)).sqrt()
-
-
-def squares(image: Tensor) -> Tensor:
-    """|image|^2 of a complex image, which ``abs`` would take a root for first."""
-    return image.real.square() + image.imag.square()
 
 
 def smoothed_square(image: Tensor, window: int) -> Tensor:

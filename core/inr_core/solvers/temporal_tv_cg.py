@@ -11,6 +11,7 @@ from torch import Tensor
 
 from inr_core.batches import at_once
 from inr_core.errors import DataError
+from inr_core.inner_products import inner, squares
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.frames import FrameHistory
 from inr_core.solvers.variation import SpatialVariation, TemporalVariation, Variation
@@ -108,7 +109,7 @@ class GraspObjective:
 
     def value(self, x: Tensor) -> float:
         """The objective of a series (frames, ny, nx)."""
-        data = _inner(x, 0.5 * self.gram(x) - self.right)
+        data = inner(x, 0.5 * self.gram(x) - self.right)
         return float(data + sum(weight * _sizes(v.forward(x), 0.0).sum() for v, weight in self.variations))
 
 
@@ -158,15 +159,15 @@ def minimise(objective: GraspObjective, start: Tensor, iterations: int, first: i
         # Beside the temporal variation: the mean diagonal of the others.
         base = objective.strength + objective.tikhonov + sum(_NEIGHBOURS * float(w.mean()) for w in stiffness[1:])
         descent = solve_tridiagonal(stiffness[0], base, gradient)
-        energy, direction = _inner(descent, gradient), -descent
+        energy, direction = inner(descent, gradient), -descent
         if old is not None:
             last_gradient, last_energy, last_direction = old
-            turn = (energy - _inner(descent, last_gradient)) / last_energy.clamp_min(torch.finfo(energy.dtype).tiny)
+            turn = (energy - inner(descent, last_gradient)) / last_energy.clamp_min(torch.finfo(energy.dtype).tiny)
             direction = direction + turn.clamp_min(0) * last_direction
         old = gradient, energy, direction
         product = objective.gram(direction)
         lines = [_Line(d, v.forward(direction), w) for d, (v, w) in zip(differences, objective.variations, strict=True)]
-        length = _line_search(_inner(direction, residual), _inner(direction, product), lines, smooth)
+        length = _line_search(inner(direction, residual), inner(direction, product), lines, smooth)
         x, gram = x + length * direction, gram + length * product
         yield x
 
@@ -202,7 +203,7 @@ def solve_tridiagonal(stiffness: Tensor, base: float, right: Tensor) -> Tensor:
 def _line_search(slope: Tensor, curvature: Tensor, lines: list[_Line], smooth: float) -> Tensor:
     """The length that minimises the rounded objective along a direction."""
     across = [(line.differences.conj() * line.along).real.sum(0) for line in lines]
-    square = [_squares(line.along) for line in lines]
+    square = [squares(line.along).sum(0) for line in lines]
     tiny = torch.finfo(slope.dtype).tiny
     length = torch.zeros_like(slope)
     for _ in range(_LINE_ROUNDS):
@@ -216,12 +217,4 @@ def _line_search(slope: Tensor, curvature: Tensor, lines: list[_Line], smooth: f
 
 def _sizes(differences: Tensor, smooth: float) -> Tensor:
     """(directions, n, ny, nx) -> (n, ny, nx): the modulus over all directions, its corner rounded."""
-    return (_squares(differences) + smooth**2).sqrt()
-
-
-def _squares(differences: Tensor) -> Tensor:
-    return torch.view_as_real(differences).square().sum((0, -1))
-
-
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    return torch.vdot(a.flatten(), b.flatten()).real
+    return (squares(differences).sum(0) + smooth**2).sqrt()
