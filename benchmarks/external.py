@@ -7,7 +7,6 @@ python benchmarks/external.py [--starts 5]
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import socket
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 
 import ismrmrd
+from options import Options
 from results import Figure, at_most, machine, save, show
 
 from inr_gadgets.buffering.buffer import BufferGadget
@@ -32,7 +32,7 @@ _CONFIGURATION = '<configuration><property name="method" value="inr"/></configur
 
 def main() -> None:
     """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--starts", type=int, default=5, help="cold starts; the median counts")
     arguments = parser.parse_args()
     described = machine()

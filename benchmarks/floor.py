@@ -10,7 +10,6 @@ is the rest: variation, priors, sums of conjugate gradients, and the interpreter
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from costs import Cost, adam_cost, catch_up_cost, fft_operations, field_cost, gridding_cost, toeplitz_cost
+from options import Options
 from parts import Parts, Spent, Watched
 from plots import OURS, PEER, new_figure, write_plot
 from results import Figure, machine, save, show
@@ -50,10 +50,10 @@ _WATCHED = (
 
 def main() -> None:
     """Measure, print, draw, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--matrix", type=int, default=128)
     parser.add_argument("--frames", type=int, default=40, help="that are measured, and as many training steps")
-    parser.add_argument("--quick", action="store_true", help="matrix 64, 10 frames; nothing is saved")
+    parser.add_quick("matrix 64, 10 frames")
     arguments = parser.parse_args()
     n, frames = (64, 10) if arguments.quick else (arguments.matrix, arguments.frames)
     prepare_process()

@@ -10,7 +10,6 @@ without OpenCV scikit-image's TV-L1 takes its place. Two scans: of the usual fra
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import tempfile
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from options import Options
 from results import Figure, at_most, machine, save, show
 
 from inr_core.phantoms import CinePhantom, Grid
@@ -38,8 +38,8 @@ Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def main() -> None:
     """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", action="append", default=[], metavar="GADGET.NAME=VALUE", help="for flow_inr")
+    parser = Options(__doc__)
+    parser.add_settings("flow_inr")
     arguments = parser.parse_args()
     described, figures = machine(), list[Figure]()
     with tempfile.TemporaryDirectory() as folder:

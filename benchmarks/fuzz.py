@@ -8,7 +8,6 @@ coverage, in a process of its own. --more adds to the result that is there.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -30,6 +29,7 @@ from typing import Any, Protocol, Self
 import ismrmrd
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from mutations import MUTATIONS, Mutation, mutated, recording
+from options import Options
 from results import RESULTS, TRIED, Figure, at_least, at_most, machine, save, show
 
 from inr_core.errors import MissingDependencyError
@@ -360,7 +360,7 @@ def figures_of(streams: list[dict[str, Any]], decoded: list[dict[str, Any]]) -> 
 
 def main() -> None:
     """Run, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--streams", type=int, default=10_000, help="mutated scans; 0 for none")
     parser.add_argument("--seed", type=int, default=0, help="number that they follow from")
     parser.add_argument("--config", default="nufft", help="what the scans ask for; nufft takes the least time")

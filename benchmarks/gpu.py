@@ -8,13 +8,13 @@ Without a device it says so and ends. Times are those of the host's clock with t
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from options import Options
 from results import Figure, at_least, at_most, machine, save, show
 from torch import Tensor
 
@@ -69,8 +69,8 @@ class Scan:
 
 def main() -> None:
     """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small scan; nothing is saved among the results")
+    parser = Options(__doc__)
+    parser.add_quick("a small scan")
     quick = parser.parse_args().quick
     problem = cuda_problem()
     if problem is not None:

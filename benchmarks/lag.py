@@ -9,7 +9,6 @@ same.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from fits import Line, fit_line
+from options import Options
 from plots import LIMIT, OTHER, OURS, PEER, new_figure, write_plot
 from repeated_scan import RepeatedScan, seam_deg
 from results import Figure, at_most, machine, save, show
@@ -39,10 +39,10 @@ _MARGIN, _GROWTH_PERCENT = 1.5, 5
 
 def main() -> None:
     """Measure, print, draw, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--frames", type=int, default=2000, help="at least 401")
-    parser.add_argument("--quick", action="store_true", help="410 frames; nothing is saved")
-    parser.add_argument("--set", action="append", default=[], metavar="GADGET.NAME=VALUE")
+    parser.add_quick("410 frames")
+    parser.add_settings()
     arguments = parser.parse_args()
     frames = 410 if arguments.quick else arguments.frames
     if frames <= _SETTLED + _LATE:

@@ -9,12 +9,12 @@ in the same run: conjugate gradients towards the frame before and nothing else, 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from options import Options
 from plots import LIMIT, OTHER, OURS, PEER, new_figure, write_plot
 from results import Figure, at_least, at_most, machine, save, show
 
@@ -45,10 +45,10 @@ _PLAIN = {  # conjugate gradients towards the frame before, with an expected dev
 
 def main() -> None:
     """Measure, print, draw, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--repeats", type=int, default=3, help="scans through the server; the median counts")
     parser.add_argument("--no-peers", action="store_true", help="leave BART out")
-    parser.add_argument("--set", action="append", default=[], metavar="GADGET.NAME=VALUE")
+    parser.add_settings()
     arguments = parser.parse_args()
     described, settings = machine(), parse_settings(arguments.set)
     with tempfile.TemporaryDirectory() as name:

@@ -10,7 +10,6 @@ of several by the truth.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from options import Options
 from plots import LIMIT, OTHER, OURS, PEER, new_figure, plain_log, write_plot
 from results import Figure, at_least, at_most, machine, save, show
 
@@ -68,10 +68,10 @@ _QUICK = Plan((1, 3), (2, 10), (10,), (0.01, 0.02))
 
 def main() -> None:
     """Measure, print, draw, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--threads", type=int, default=2, help="of every program")
     parser.add_argument("--no-bart", action="store_true", help="leave BART out")
-    parser.add_argument("--quick", action="store_true", help="a few points on a small scan; nothing is saved")
+    parser.add_quick("a few points on a small scan")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     described = {**machine(), "threads": arguments.threads}

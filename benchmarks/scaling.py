@@ -10,7 +10,6 @@ which changes the time and neither the memory nor the exponents. Coils are compr
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from fits import Power, fit_line, fit_power
+from options import Options
 from plots import OTHER, OURS, PEER, new_figure, plain_log, write_plot
 from results import Figure, at_most, machine, save, show, within
 from scaling_point import Point
@@ -79,8 +79,8 @@ def axes(quick: bool) -> dict[str, dict[int, Case]]:
 
 def main() -> None:
     """Measure, fit, print, draw, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small scans, a minute; nothing is saved")
+    parser = Options(__doc__)
+    parser.add_quick("small scans, a minute")
     arguments = parser.parse_args()
     described = machine()
     grown = axes(arguments.quick)

@@ -5,7 +5,6 @@ python benchmarks/serve.py [--scans 10]
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from options import Options
 from results import Figure, at_most, machine, save, show
 
 from inr_gadgets.bench.process import resident_mib
@@ -23,7 +23,7 @@ from scans import BenchScan, make_scan
 
 def main() -> None:
     """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--scans", type=int, default=10, help="scans in a row")
     parser.add_argument("--starts", type=int, default=3, help="cold starts; the median counts")
     arguments = parser.parse_args()

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from options import Options
 from results import RESULTS, machine
 
 from inr_core.methods import list_methods
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     everything = ",".join(method.name for method in list_methods())
     parser.add_argument("--methods", default=everything, help="as for inr-recon bench; by default all")
     parser.add_argument("--spokes", type=int, nargs="+", default=[21, 13, 5], help="spokes a frame, a scan for each")

@@ -8,7 +8,6 @@ second on one core. The floor of a part is what copying its bytes, or passing th
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import statistics
@@ -21,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and torch are impo
 
 import ismrmrd
 import numpy as np
+from options import Options
 from results import Figure, at_least, at_most, machine, save, show
 
 from inr_gadgets.buffering.buffer import BufferGadget
@@ -206,9 +206,9 @@ def compression_s(frames: list[Frame]) -> float:
 
 def main() -> None:
     """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--frames", type=int, default=150, help="of 13 spokes")
-    parser.add_argument("--quick", action="store_true", help="try it out: few frames, no result")
+    parser.add_quick("10 frames")
     arguments = parser.parse_args()
     described = machine()
     scan = make_scan(10 if arguments.quick else arguments.frames)

@@ -11,12 +11,25 @@ from inr_core.errors import DataError
 from inr_gadgets.simulate import simulate
 from programs import program
 
-results, summary = program("results"), program("summary")
+options, results, summary = program("options"), program("results"), program("summary")
 lag, refine, scaling, floor = program("lag"), program("refine"), program("scaling"), program("floor")
 
 
 def by_name(figures: list[object]) -> dict[str, object]:
     return {figure.what: figure for figure in figures}
+
+
+# --- options
+
+
+def test_options() -> None:
+    parser = options.Options("Measures.\n\n    python one.py")
+    parser.add_quick("10 frames")
+    parser.add_settings()
+    chosen = parser.parse_args(["--set", "recon.a=1", "--quick", "--set", "recon.b=2"])
+    assert (chosen.quick, chosen.set) == (True, ["recon.a=1", "recon.b=2"])
+    assert "Measures.\n\n    python one.py\n" in parser.format_help()
+    assert parser.parse_args([]).set == []
 
 
 # --- figures and their summary
