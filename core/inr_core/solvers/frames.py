@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,6 +156,31 @@ class FrameHistory:
         """Frames that are kept at most."""
         return int(self._frames.maxlen or 0)
 
+    @property
+    def strength(self) -> float:
+        """Mean of the diagonal of the frames' grams: :meth:`right_sides` over it are the gridded images."""
+        return sum(frame.strength for frame in self._frames) / len(self._frames)
+
+    def right_sides(self, csm: Tensor) -> Tensor:
+        """(frames, ny, nx): S^H F^H W y of every frame, in the data's units."""
+        return torch.stack([frame.right_side(csm) for frame in self._frames])
+
     def window(self, start: int, length: int) -> list[MeasuredFrame]:
         """Frames ``start`` .. ``start + length - 1`` (indices)."""
         return [self._frames[i - self.first] for i in range(start, start + length)]
+
+
+def largest_signal(right: Tensor, strength: float) -> float:
+    """Maximum magnitude of what data pull towards, (..., ny, nx), where their gram is of that strength.
+
+    Raises
+    ------
+    DataError
+        If the data hold no signal, or samples that are not finite.
+    """
+    largest = float(right.abs().max())
+    if not (math.isfinite(largest) and largest > 0 and strength > 0):
+        raise DataError(
+            f"gridded images of maximum {largest:g} from data of weight {strength:g}", "a signal", "check the receivers"
+        )
+    return largest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
-from inr_core.solvers.frames import FrameHistory, MeasuredFrame
+from inr_core.solvers.frames import FrameHistory, MeasuredFrame, largest_signal
 
 
 class FrameSamples(NamedTuple):
@@ -67,12 +66,12 @@ class SliceData:
     @cached_property
     def right(self) -> Tensor:
         """(frames, ny, nx): S^H F^H W y of every frame, in the data's units."""
-        return torch.stack([frame.right_side(self.csm) for frame in self.frames])
+        return self.frames.right_sides(self.csm)
 
     @cached_property
     def strength(self) -> float:
         """Mean of the diagonal of the grams S^H F^H W F S: right / strength is the gridded image."""
-        return sum(frame.strength for frame in self.frames) / len(self.frames)
+        return self.frames.strength
 
     @cached_property
     def scale(self) -> float:
@@ -83,14 +82,7 @@ class SliceData:
         DataError
             If the data hold no signal.
         """
-        largest = float(self.right.mean(0).abs().max())
-        if not (math.isfinite(largest) and largest > 0 and self.strength > 0):
-            raise DataError(
-                f"gridded images of maximum {largest:g} from data of weight {self.strength:g}",
-                "a signal",
-                "check the receivers",
-            )
-        return largest / self.strength
+        return largest_signal(self.right.mean(0), self.strength) / self.strength
 
     def split(self, fraction: float, generator: torch.Generator) -> tuple[SliceData, tuple[FrameSamples, ...]]:
         """The data without a random ``fraction`` of all their spokes, at least one, and these spokes.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,10 +9,9 @@ import torch
 from torch import Tensor
 
 from inr_core.batches import at_once
-from inr_core.errors import DataError
 from inr_core.inner_products import inner, squares
 from inr_core.operators.toeplitz import ToeplitzGram
-from inr_core.solvers.frames import FrameHistory
+from inr_core.solvers.frames import FrameHistory, largest_signal
 from inr_core.solvers.variation import SpatialVariation, TemporalVariation, Variation
 
 _BLOCK = 4  # frames whose coils are transformed at once: what the caches hold, and what bounds the memory
@@ -81,15 +79,8 @@ class GraspObjective:
         flow: Tensor | None = None,
     ) -> None:
         self.frames, self.csm = frames, csm
-        self.right = torch.stack([frame.right_side(csm) for frame in frames])
-        self.strength = sum(frame.strength for frame in frames) / len(frames)
-        largest = float(self.right.abs().max())
-        if not (math.isfinite(largest) and largest > 0 and self.strength > 0):
-            raise DataError(
-                f"gridded images of maximum {largest:g} from data of weight {self.strength:g}",
-                "a signal",
-                "check the receivers",
-            )
+        self.right, self.strength = frames.right_sides(csm), frames.strength
+        largest = largest_signal(self.right, self.strength)
         self.scale, self.tikhonov = largest / self.strength, tikhonov * self.strength
         if centre is not None:
             self.right = self.right + self.tikhonov * centre
