@@ -170,17 +170,15 @@ class FrameHistory:
         return [self._frames[i - self.first] for i in range(start, start + length)]
 
 
-def largest_signal(right: Tensor, strength: float) -> float:
-    """Maximum magnitude of what data pull towards, (..., ny, nx), where their gram is of that strength.
+def check_signal(largest: float, strength: float) -> None:
+    """Refuse images of that maximum magnitude, from data whose gram is of that strength, if there is nothing in them.
 
     Raises
     ------
     DataError
         If the data hold no signal, or samples that are not finite.
     """
-    largest = float(right.abs().max())
-    if not (math.isfinite(largest) and largest > 0 and strength > 0):
+    if not (math.isfinite(largest) and largest > 0 and math.isfinite(strength) and strength > 0):
         raise DataError(
-            f"gridded images of maximum {largest:g} from data of weight {strength:g}", "a signal", "check the receivers"
+            f"images of maximum {largest:g} from data of weight {strength:g}", "a signal", "check the receivers"
         )
-    return largest

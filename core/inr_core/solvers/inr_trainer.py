@@ -18,7 +18,7 @@ from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.inr import InrParameters
 from inr_core.solvers.captured_step import CapturedStep, Recorder, Tensors, make_recorder
 from inr_core.solvers.control import Control
-from inr_core.solvers.frames import FrameHistory
+from inr_core.solvers.frames import FrameHistory, check_signal
 from inr_core.solvers.held_out import HeldOut
 from inr_core.solvers.slice_data import FrameSamples
 from inr_core.solvers.training import cosine
@@ -71,10 +71,7 @@ class InrTrainer:
         device: torch.device,
         recorder: Recorder | None = None,
     ) -> None:
-        if not (math.isfinite(scale) and scale > 0 and math.isfinite(strength) and strength > 0):
-            raise DataError(
-                f"images of maximum {scale:g} from data of weight {strength:g}", "a signal", "check the receivers"
-            )
+        check_signal(scale, strength)
         self.parameters, self.scale, self.strength = parameters, scale, strength
         self.field = GridField(
             shape, parameters.features, parameters.hidden, parameters.layers, seed=parameters.seed, device=device

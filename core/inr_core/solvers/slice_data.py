@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
-from inr_core.solvers.frames import FrameHistory, MeasuredFrame, largest_signal
+from inr_core.solvers.frames import FrameHistory, MeasuredFrame, check_signal
 
 
 class FrameSamples(NamedTuple):
@@ -82,7 +82,9 @@ class SliceData:
         DataError
             If the data hold no signal.
         """
-        return largest_signal(self.right.mean(0), self.strength) / self.strength
+        largest = float(self.right.mean(0).abs().max())
+        check_signal(largest, self.strength)
+        return largest / self.strength
 
     def split(self, fraction: float, generator: torch.Generator) -> tuple[SliceData, tuple[FrameSamples, ...]]:
         """The data without a random ``fraction`` of all their spokes, at least one, and these spokes.

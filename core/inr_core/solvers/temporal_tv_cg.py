@@ -11,7 +11,7 @@ from torch import Tensor
 from inr_core.batches import at_once
 from inr_core.inner_products import inner, squares
 from inr_core.operators.toeplitz import ToeplitzGram
-from inr_core.solvers.frames import FrameHistory, largest_signal
+from inr_core.solvers.frames import FrameHistory, check_signal
 from inr_core.solvers.variation import SpatialVariation, TemporalVariation, Variation
 
 _BLOCK = 4  # frames whose coils are transformed at once: what the caches hold, and what bounds the memory
@@ -80,7 +80,8 @@ class GraspObjective:
     ) -> None:
         self.frames, self.csm = frames, csm
         self.right, self.strength = frames.right_sides(csm), frames.strength
-        largest = largest_signal(self.right, self.strength)
+        largest = float(self.right.abs().max())
+        check_signal(largest, self.strength)
         self.scale, self.tikhonov = largest / self.strength, tikhonov * self.strength
         if centre is not None:
             self.right = self.right + self.tikhonov * centre

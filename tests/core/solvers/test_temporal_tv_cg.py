@@ -175,7 +175,7 @@ def test_a_long_scan_is_transformed_a_few_frames_at_a_time(monkeypatch: pytest.M
 def test_data_without_signal_are_refused() -> None:
     scan = cine_scan(frames=2)
     dark = RadialScan([torch.zeros_like(k) for k in scan.kspace], scan.traj, scan.truth, scan.maps)
-    with pytest.raises(DataError, match=r"^gridded images of maximum 0 from data of weight .*; expected a signal"):
+    with pytest.raises(DataError, match=r"^images of maximum 0 from data of weight .*; expected a signal"):
         objective(dark, 0.02)
 
 
