@@ -12,9 +12,12 @@ from torch import Tensor
 
 from inr_core.methods import make_live
 from inr_core.methods.live import RefinedSeries, SeriesQuery
+from inr_core.methods.offline import OfflineMethod
+from inr_core.parameters.offline import OfflineParameters
 from inr_core.parameters.single_frame import SingleFrameParameters
 from inr_core.phantoms import CinePhantom, CoilArray, Grid, kspace, noise, truth
 from inr_core.solvers.control import Control
+from inr_core.solvers.slice_data import SliceData
 from inr_core.trajectory import radial_trajectory, spoke_angles
 
 
@@ -99,3 +102,21 @@ def error(images: Tensor, truth: Tensor) -> float:
     """Relative error of magnitudes, after one least-squares scale for all."""
     a, b = images.abs(), truth.abs()
     return float((a * ((a * b).sum() / (a * a).sum()) - b).norm() / b.norm())
+
+
+def slice_data(scan: RadialScan, parameters: OfflineParameters) -> SliceData:
+    """What a method with these parameters is given of a scan, samples and all."""
+    taken: list[SliceData] = []
+
+    class Caught(OfflineMethod):
+        keeps_samples = True
+
+        def solve(self, data: SliceData, control: Control) -> RefinedSeries:
+            taken.append(data)
+            return RefinedSeries(0, torch.zeros(1, *data.shape), 0)
+
+    method = Caught(scan.shape, parameters, torch.device("cpu"))
+    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
+        method.add_frame(samples, traj)
+    method.refine()
+    return taken[0]

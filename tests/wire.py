@@ -15,6 +15,7 @@ import numpy as np
 
 from inr_core.errors import DataError
 from inr_core.parameters import parameter
+from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.lines import line_from_host
 from inr_gadgets.wire.connection import Connection
@@ -180,6 +181,29 @@ class Idle(Gadget):
             self.stop.wait(20)
             if self.stop.is_set():
                 yield image(100)
+
+
+@dataclass(frozen=True)
+class MeanParameters:
+    method: str = parameter("inr", "What configurations set.")
+
+
+class Mean(Gadget):
+    """In the place of the reconstruction: an image of each frame's mean, in no time."""
+
+    name, parameter_type, works_while_idle = "recon", MeanParameters, True
+
+    def process(self, items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            if isinstance(item, Frame):
+                x, y = item.matrix
+                made = ismrmrd.Image.from_array(
+                    np.full((y, x), item.kspace.mean(), np.complex64), transpose=False, image_series_index=1
+                )
+                made.meta = {"inr_frame": str(item.index), "inr_arrived": repr(item.arrived)}
+                yield made
+            else:
+                yield item
 
 
 TABLE = {"buffer": Collect, "recon": Idle}

@@ -9,46 +9,18 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import ismrmrd
-import numpy as np
 import pytest
 
-from inr_core.parameters import parameter
 from inr_gadgets.chain import GADGETS
-from inr_gadgets.frame import Frame
-from inr_gadgets.gadget import Gadget
 from inr_gadgets.serving.server import Server
 from programs import program
+from wire import Mean
 
 fuzz, mutations = program("fuzz"), program("mutations")
 Mutation = mutations.Mutation
 GOOD = mutations.recording()
-
-
-@dataclass(frozen=True)
-class MeanParameters:
-    method: str = parameter("nufft", "What the recorded stream's configuration sets.")
-
-
-class Mean(Gadget):
-    """In the place of the reconstruction: an image of each frame's mean, in no time."""
-
-    name, parameter_type, works_while_idle = "recon", MeanParameters, True
-
-    def process(self, items: Iterable[Any]) -> Iterator[Any]:
-        for item in items:
-            if isinstance(item, Frame):
-                x, y = item.matrix
-                image = ismrmrd.Image.from_array(
-                    np.full((y, x), item.kspace.mean(), np.complex64), transpose=False, image_series_index=1
-                )
-                image.meta = {"inr_frame": str(item.index)}
-                yield image
-            else:
-                yield item
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from inr_core.devices import cuda_problem
 from inr_core.errors import ParameterError
 from inr_core.fields.mdsr import random_body
 from inr_core.fields.networks import count_parameters
 from inr_core.methods import da_inr as module
 from inr_core.methods import get_method, get_preset, make_live
 from inr_core.methods.da_inr import DaInrMethod, make_field
-from inr_core.methods.live import RefinedSeries, SeriesQuery
+from inr_core.methods.live import RefinedSeries
 from inr_core.parameters import parse
 from inr_core.parameters.da_inr import DaInrParameters
 from inr_core.solvers.control import Control
 from inr_core.solvers.data_terms import NufftTerm, l1
-from inr_core.solvers.slice_data import SliceData
 from oracles import explicit_dft
-from radial import RadialScan, cine_scan, error, refined_series
+from radial import RadialScan, cine_scan, error, gridded, refined_series, slice_data
 
 CPU = torch.device("cpu")
 
@@ -35,29 +32,8 @@ def parameters(preset: str = "", **values: Any) -> Any:
     return parse(method.parameter_type, {**get_preset(method, preset), **values}, "da_inr")
 
 
-def refined(
-    scan: RadialScan,
-    query: SeriesQuery | None = None,
-    device: torch.device = CPU,
-    control: Control | None = None,
-    **values: Any,
-) -> RefinedSeries:
-    return refined_series("da_inr", scan, parameters(**values), query=query, device=device, control=control)
-
-
-def slice_data(scan: RadialScan) -> SliceData:
-    taken: list[SliceData] = []
-
-    class Caught(DaInrMethod):
-        def solve(self, data: SliceData, control: Control) -> RefinedSeries:
-            taken.append(data)
-            return RefinedSeries(0, torch.zeros(1, *data.shape), 0)
-
-    method = Caught(scan.shape, DaInrParameters(), CPU)
-    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
-        method.add_frame(samples, traj)
-    method.refine()
-    return taken[0]
+def refined(scan: RadialScan, **values: Any) -> RefinedSeries:
+    return refined_series("da_inr", scan, parameters(**values))
 
 
 # -- what was published -------------------------------------------------------------------------------------------
@@ -105,7 +81,7 @@ def test_the_two_encodings() -> None:
 
 
 def test_the_published_losses_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = slice_data(cine_scan(frames=3, matrix=(12, 10)))
+    data = slice_data(cine_scan(frames=3, matrix=(12, 10)), DaInrParameters())
     found: dict[str, Any] = {}
 
     def watched(losses: Any, optimiser: Any, *args: Any, **kwargs: Any) -> Any:
@@ -142,7 +118,7 @@ def test_the_published_losses_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_features_are_of_the_frame_or_of_its_neighbours() -> None:
-    data = slice_data(cine_scan(frames=4, matrix=(12, 10)))
+    data = slice_data(cine_scan(frames=4, matrix=(12, 10)), DaInrParameters())
     ys, xs = (torch.arange(10) + 0.5) / 10, (torch.arange(12) + 0.5) / 12
     random, released = parameters(features="random"), parameters("released")
     same = module.frame_features(data, random, module.make_body(random))
@@ -172,54 +148,9 @@ def test_features_of_published_weights(tmp_path: Path) -> None:
 # -- what is the default ------------------------------------------------------------------------------------------
 
 
-@cache
-def small() -> Tensor:
-    return refined(cine_scan(), steps=60).images
-
-
 def test_the_series_is_better_than_gridding() -> None:
     scan = cine_scan()
-    method = make_live("nufft", scan.shape, get_method("nufft").parameter_type(), CPU)  # type: ignore[arg-type]
-    gridded = torch.stack([method.add_frame(y, traj) for y, traj in zip(scan.kspace, scan.traj, strict=True)])
-    assert error(small(), scan.truth) < 0.5 * error(gridded, scan.truth)
-
-
-def test_a_second_run_is_the_same_to_the_bit_and_another_seed_is_not() -> None:
-    scan = cine_scan(frames=4, matrix=(12, 10))
-    first, again, other = (refined(scan, steps=4, seed=seed).images for seed in (3, 3, 4))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-@pytest.mark.parametrize("preset", ["", "paper", "released"])
-@pytest.mark.parametrize(
-    ("frames", "coils", "matrix"), [(1, 6, (12, 10)), (3, 1, (12, 10)), (5, 3, (9, 13)), (2, 2, (15, 7))]
-)
-def test_one_frame_one_coil_and_odd_oblong_images(
-    preset: str, frames: int, coils: int, matrix: tuple[int, int]
-) -> None:
-    scan = cine_scan(frames=frames, coils=coils, matrix=matrix)
-    series = refined(scan, preset=preset, steps=2, table_log2=8, features="none")
-    assert series.failure is None
-    assert series.images.shape == (frames, *scan.shape)
-    assert series.images.dtype == torch.complex64
-    assert bool(torch.isfinite(series.images.abs()).all())
-
-
-def test_finer_images_are_those_between_the_measured_ones() -> None:
-    scan = cine_scan(frames=4, matrix=(12, 9))
-    coarse = refined(scan, steps=30)
-    fine = refined(scan, query=SeriesQuery(2.0, 3), steps=30)
-    assert fine.query == SeriesQuery(2.0, 3)
-    assert fine.images.shape == (10, 18, 24)
-    torch.testing.assert_close(fine.images[::3, 1::2, ::2], coarse.images, rtol=1e-3, atol=1e-4)
-
-
-def test_units_are_those_of_the_data() -> None:
-    scan = cine_scan(frames=3, matrix=(12, 10))
-    loud = RadialScan([1000 * y for y in scan.kspace], scan.traj, scan.truth, scan.maps)
-    quiet, loudly = refined(scan, steps=10).images, refined(loud, steps=10).images
-    torch.testing.assert_close(loudly / 1000, quiet, rtol=0.05, atol=0.02 * float(quiet.abs().max()))
+    assert error(refined(scan, steps=60).images, scan.truth) < 0.5 * error(gridded(), scan.truth)
 
 
 def test_a_loss_that_is_not_finite_ends_with_the_last_good_images(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,27 +166,3 @@ def test_a_loss_that_is_not_finite_ends_with_the_last_good_images(monkeypatch: p
     assert str(series.failure).startswith("total variation not finite at step 3; expected a finite loss; lower")
     assert series.images.shape == (3, 10, 12)
     assert bool(torch.isfinite(series.images.abs()).all())
-
-
-def test_a_stop_leaves_the_images_of_that_moment() -> None:
-    scan, parts = cine_scan(frames=3, matrix=(12, 10)), list[float]()
-    control = Control(stopped=lambda: len(parts) >= 4, progress=parts.append)
-    series = refined(scan, steps=10, control=control)
-    assert series.steps == 4
-    assert parts == pytest.approx([0.1, 0.2, 0.3, 0.4])
-
-
-# -- CUDA -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(cuda_problem() is not None, reason=f"no CUDA: {cuda_problem()}")
-@pytest.mark.parametrize("preset", ["", "released"])
-def test_cuda_gives_the_same_images(preset: str) -> None:
-    scan = cine_scan(frames=4, matrix=(12, 10))
-    here, there = (
-        refined(scan, preset=preset, steps=4, table_log2=10, device=torch.device(device)).images
-        for device in ("cpu", "cuda")
-    )
-    assert there.device.type == "cuda"
-    assert (there.cpu() - here).norm() < 2e-2 * here.norm()

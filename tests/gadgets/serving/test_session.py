@@ -9,20 +9,14 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ismrmrd
-import numpy as np
 import pytest
 
 import scans
 import wire
-from inr_core.parameters import parameter
 from inr_gadgets.chain import GADGETS
-from inr_gadgets.frame import Frame
 from inr_gadgets.serving.server import Server
 from inr_gadgets.wire.connection import Connection
 from inr_gadgets.wire.messages import Close, ConfigFile, ConfigText, Header, Query, Response, Text
@@ -530,29 +524,6 @@ def test_closing_message_ends_everything_once(server: Server) -> None:
         assert sock.recv(10) == b""
 
 
-@dataclass(frozen=True)
-class PlainParameters:
-    method: str = parameter("inr", "What the shipped configuration sets.")
-
-
-class Plain(wire.Idle):
-    """A complex image of every frame, without any reconstruction."""
-
-    parameter_type = PlainParameters
-
-    def process(self, items: Iterable[Any]) -> Iterator[Any]:
-        for item in items:
-            if isinstance(item, Frame):
-                x, y = item.matrix
-                image = ismrmrd.Image.from_array(
-                    np.full((y, x), item.kspace.mean(), np.complex64), transpose=False, image_series_index=1
-                )
-                image.meta = {"inr_frame": str(item.index), "inr_arrived": repr(item.arrived)}
-                yield image
-            else:
-                yield item
-
-
 def test_the_real_buffer_and_image_gadgets() -> None:
     """The shipped configuration by name, with something simple in the place of the reconstruction."""
     opening = [
@@ -561,7 +532,7 @@ def test_the_real_buffer_and_image_gadgets() -> None:
         Text(parameters(spokesperframe=scans.SPOKES, method="x")).pack(),
     ]
     readouts = [serialise(scans.readout(number)) for number in range(3 * scans.SPOKES)]
-    with Server(port=0, table=GADGETS | {"recon": Plain}, warm=None) as server:
+    with Server(port=0, table=GADGETS | {"recon": wire.Mean}, warm=None) as server:
         reply = wire.talk(server.port, b"".join([*opening, *readouts, CLOSE]))
         assert [one.meta["inr_frame"] for one in reply.images] == ["0", "1", "2"]
         assert all(float(one.meta["inr_latency_ms"]) > 0 for one in reply.images)
