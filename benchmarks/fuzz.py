@@ -33,6 +33,7 @@ from options import Options
 from results import RESULTS, TRIED, Figure, at_least, at_most, machine, save, show
 
 from inr_core.errors import MissingDependencyError
+from inr_gadgets.server_process import ServerProcess, serving
 from inr_gadgets.serving.server import Server
 from inr_gadgets.wire.connection import Connection
 from inr_gadgets.wire.limits import resident_bytes
@@ -163,34 +164,23 @@ class InProcess:
 
 
 class OwnProcess:
-    """`inr-recon serve` in a process of its own, with its log in a file.
+    """A server in a process of its own, with its log in a file.
 
     Parameters
     ----------
-    log
-        The file.
+    server
+        Running.
     """
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def __init__(self, server: ServerProcess) -> None:
+        self.port = server.port
+        self._read = server.log.open()
+        self._proc = Path("/proc") / str(server.pid)
 
     def __enter__(self) -> Self:
-        words = [sys.executable, "-u", "-m", "inr_gadgets.cli", "serve", "--port", "0"]
-        with self._log.open("w") as file:
-            self._process = subprocess.Popen(words, stderr=file)
-        self._read = self._log.open()
-        self._proc = Path("/proc") / str(self._process.pid)
-        deadline = time.monotonic() + _WAIT_S
-        while not (found := re.search(r"port (\d+)\n[^$]*warm after", self._log.read_text())):
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError(f"inr-recon serve did not begin: {self._log.read_text()}")
-            time.sleep(0.1)
-        self.port = int(found[1])
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(_WAIT_S)
         self._read.close()
 
     def cpu_s(self) -> float:
@@ -286,7 +276,11 @@ def run_streams(n_streams: int, number: int, config: str) -> dict[str, Any]:
     """Mutated streams against a server, and a good one afterwards."""
     good = b"".join(recording(config))
     tally = Tally()
-    with tempfile.TemporaryDirectory() as folder, OwnProcess(Path(folder) / "log") as host:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder) / "log") as server,
+        OwnProcess(server) as host,
+    ):
         for _ in range(3):
             exchange(host, good)
         time.sleep(0.5)

@@ -24,9 +24,9 @@ from results import Figure, at_most, machine, save, show
 
 from inr_gadgets.bench.process import resident_mib
 from inr_gadgets.commands.common import parse_settings
-from inr_gadgets.demo import ServerProcess
 from inr_gadgets.imaging.geometry import LIVE_SERIES
 from inr_gadgets.report import Report
+from inr_gadgets.server_process import serving
 from inr_gadgets.wire.client import send_scan
 from inr_gadgets.wire.pace import LATE_S
 from scans import make_cycle
@@ -145,7 +145,7 @@ class Lag:
 
 def measure(scan: RepeatedScan, folder: Path, settings: dict[str, str]) -> Lag:
     """Send the scan to a warm server of its own at the scan's pace."""
-    server, lag = ServerProcess(folder / "serve.log"), Lag(scan.spokes * scan.tr_ms, scan.frames)
+    lag = Lag(scan.spokes * scan.tr_ms, scan.frames)
 
     def keep(image: Any) -> None:
         if image.image_series_index != LIVE_SERIES:
@@ -158,8 +158,7 @@ def measure(scan: RepeatedScan, folder: Path, settings: dict[str, str]) -> Lag:
         if readouts % scan.spokes == 0:
             lag.sent.append(time.monotonic())
 
-    try:
-        server.wait_until_ready()
+    with serving(folder / "serve.log") as server:
         send_scan(
             "127.0.0.1",
             server.port,
@@ -171,8 +170,6 @@ def measure(scan: RepeatedScan, folder: Path, settings: dict[str, str]) -> Lag:
             on_text=print,
             on_sent=sent,
         )
-    finally:
-        server.stop()
     return lag
 
 

@@ -21,10 +21,10 @@ from results import Figure, at_least, at_most, machine, save, show
 from inr_core.metrics import score
 from inr_gadgets.bench import peers
 from inr_gadgets.commands.common import parse_settings
-from inr_gadgets.demo import serving
 from inr_gadgets.image_file import read_series
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile
+from inr_gadgets.server_process import serving
 from scans import BenchScan, make_scan
 
 _SPEED = 0.5
@@ -54,10 +54,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scans = {spokes: make_scan(folder, spokes) for spokes in _TARGETS}
-        with serving(folder / "serve.log") as port:
+        with serving(folder / "serve.log") as server:
             runs = {
                 spokes: [
-                    through_server(scan, folder, port, {**_series(spokes), **settings})
+                    through_server(scan, folder, server.port, {**_series(spokes), **settings})
                     for _ in range(arguments.repeats)
                 ]
                 for spokes, scan in scans.items()

@@ -7,132 +7,24 @@ and ``inr``), ``report.json``, ``serve.log``, ``demo.gif`` (gridding | live | re
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import re
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from inr_core.errors import InrError
 from inr_core.parameters import parse
 from inr_gadgets.commands.common import Progress, command, parse_settings, say
 from inr_gadgets.image_file import read_series
 from inr_gadgets.imaging.geometry import LIVE_SERIES
 from inr_gadgets.report import Report, summary_line
+from inr_gadgets.server_process import serving
 
 INR_GROUP, GRIDDING_GROUP = "inr", "gridding"
 # A film of two whole beats runs on without a jump: 40 frames of 39 ms.
 _PERIOD_MS = 780.0
 # Less than the default, so that the whole stays under four minutes on cores that are busy with other things as well.
 _REFINE_S = 100
-_START_S = 120.0  # a cold import of torch from a slow disk
-_LISTENING = re.compile(r"listening on (\S+) port (\d+)")
-_WARM = re.compile(r"warm after|warm-up failed")
-
-
-class ServerProcess:
-    """``inr-recon serve`` as a process of its own, on a free port of the loopback.
-
-    Parameters
-    ----------
-    log
-        File that keeps what it says.
-    """
-
-    def __init__(self, log: Path) -> None:
-        self.log = log
-        self.port = 0
-        self._said: list[str] = []
-        self._changed = threading.Condition()
-        words = [sys.executable, "-m", "inr_gadgets.cli", "serve", "--port", "0"]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        self._process = subprocess.Popen(
-            words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
-        )
-        self._reader = threading.Thread(target=self._listen, name="server's log", daemon=True)
-        self._reader.start()
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
-
-    def wait_until_ready(self) -> None:
-        """Return when it listens and is warm, and its port is known.
-
-        Raises
-        ------
-        ServerStartError
-            When it ends before that, or takes too long.
-        """
-        self.port = int(self._wait_for(_LISTENING)[2])
-        self._wait_for(_WARM)
-
-    def stop(self) -> int:
-        """Tell it to end, wait for it, and return its exit code."""
-        self._process.terminate()
-        try:
-            code = self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        self._reader.join(5)
-        if self._process.stderr is not None:
-            self._process.stderr.close()
-        return code
-
-    def _listen(self) -> None:
-        stream = self._process.stderr
-        with self.log.open("w") as log:
-            for line in stream or ():
-                log.write(line)
-                log.flush()
-                with self._changed:
-                    self._said.append(line)
-                    self._changed.notify_all()
-        with self._changed:
-            self._changed.notify_all()
-
-    def _wait_for(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        deadline = time.monotonic() + _START_S
-        with self._changed:
-            while True:
-                found = next((match for line in self._said if (match := pattern.search(line))), None)
-                if found is not None:
-                    return found
-                if self._process.poll() is not None and not self._reader.is_alive():
-                    last = self._said[-1].strip() if self._said else "without a word"
-                    raise ServerStartError(f"inr-recon serve ended at once ({last})", "it to listen", f"see {self.log}")
-                if time.monotonic() > deadline:
-                    raise ServerStartError(
-                        f"inr-recon serve is not ready after {_START_S:g} s", advice=f"see {self.log}"
-                    )
-                self._changed.wait(0.2)
-
-
-class ServerStartError(InrError):
-    """The server of the demonstration did not come up."""
-
-
-@contextlib.contextmanager
-def serving(log: Path) -> Iterator[int]:
-    """Run a warm server, and give its port."""
-    server = ServerProcess(log)
-    try:
-        server.wait_until_ready()
-        yield server.port
-    finally:
-        code = server.stop()
-        if code:
-            say(f"the server ended with code {code}; see {log}")
 
 
 def run_demo(out: Path, *, speed: float = 1.0, **options: object) -> dict[str, Any]:
@@ -170,16 +62,18 @@ def run_demo(out: Path, *, speed: float = 1.0, **options: object) -> dict[str, A
     with Progress("simulating, percent", 100) as progress:
         made = simulate(out / "scan.h5", parameters, progress=lambda share: progress.update(round(100 * share)))
     say("starting the server")
-    with serving(out / "serve.log") as port, ScanFile(made.scan) as scan:
+    with serving(out / "serve.log") as server, ScanFile(made.scan) as scan:
         say(
-            f"sending {scan.n_acquisitions} readouts to port {port} at the scan's pace, "
+            f"sending {scan.n_acquisitions} readouts to port {server.port} at the scan's pace, "
             f"{made.duration_ms / speed / 1e3:.1f} s"
         )
         refinement = {"recon.refine_seconds": str(_REFINE_S)}
-        report = _send(scan, images, port, "inr_dynamic", INR_GROUP, pace="scan", speed=speed, settings=refinement)
+        report = _send(
+            scan, images, server.port, "inr_dynamic", INR_GROUP, pace="scan", speed=speed, settings=refinement
+        )
         report.write(out / "report.json")
         say("sending them again, for gridding")
-        _send(scan, images, port, "nufft", GRIDDING_GROUP)
+        _send(scan, images, server.port, "nufft", GRIDDING_GROUP)
     say("scoring and drawing")
     gridding, _, _ = read_series(images, LIVE_SERIES, GRIDDING_GROUP)
     demo = load_demo(images, made.truth, {"gridding": gridding[:, 0, 0]}, INR_GROUP)
