@@ -15,7 +15,7 @@ from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
 from inr_core.errors import DataError
 from inr_gadgets.disk_room import DiskRoom, give_back, unwritable
-from inr_gadgets.scan_file import Closing, create_private, open_for_reading, read_header, write_header
+from inr_gadgets.hdf5_file import Closing, create_private, open_for_reading, read_header, write_header
 
 _PREFIX = "image_"
 _WHAT = "images, as Gadgetron's client writes them"

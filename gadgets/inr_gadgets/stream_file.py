@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import ismrmrd
 
 from inr_core.errors import DataError, ProtocolError
-from inr_gadgets.scan_file import Closing, Item, ScanFile
+from inr_gadgets.hdf5_file import Closing
+from inr_gadgets.scan_file import Item, ScanFile
 from inr_gadgets.wire.messages import Close, Header
 from inr_gadgets.wire.pipes import PipePair, converse, open_source
 

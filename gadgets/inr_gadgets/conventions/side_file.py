@@ -168,7 +168,8 @@ def _load_hdf5(path: Path) -> NDArray[Any]:
     # Only here: the buffer gadget does without h5py where nobody names such a file.
     import h5py
 
-    from inr_gadgets.scan_file import ScanFile, open_for_reading
+    from inr_gadgets.hdf5_file import open_for_reading
+    from inr_gadgets.scan_file import ScanFile
 
     found: dict[str, Any] = {}
 

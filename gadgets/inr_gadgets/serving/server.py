@@ -10,9 +10,7 @@ import ctypes
 import dataclasses
 import functools
 import importlib
-import ipaddress
 import logging
-import os
 import select
 import socket
 import struct
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from inr_core.errors import ConfigError
 from inr_gadgets.lines import operator_line
+from inr_gadgets.serving.listening import is_loopback, listen, refuse, set_options
 from inr_gadgets.serving.signals import Signals
 from inr_gadgets.wire.limits import ServerLimits
 
@@ -35,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 _STOP_S = 30.0  # for sessions to send what they have; after that they are cut
 _ACCEPT_S = 5.0  # for the accepting thread to end
-_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # s, s, times: a cable that was pulled
 
 
 Warm = Callable[[Callable[[], bool]], None]  # told by what it calls whether it may end early
@@ -123,11 +121,11 @@ class Server:
         self._clients: set[Client] = set()
         self._ending: str | None = None
         self._threads: list[threading.Thread] = []
-        self._listener = _listen(host, port)
+        self._listener = listen(host, port)
         self._waker, self._wake = socket.socketpair()
         self.host = host
         self.port: int = self._listener.getsockname()[1]
-        if not _is_loopback(self._listener.getsockname()[0]):
+        if not is_loopback(self._listener.getsockname()[0]):
             logger.warning(
                 "listening on %s: whoever reaches this port can send scans and see the images; "
                 "MRD has neither passwords nor encryption",
@@ -205,7 +203,7 @@ class Server:
             except RuntimeError as error:
                 logger.error("%s: refused (%s)", client.peer, error)
                 line = f"this server has no thread left for another client ({error})"
-                _refuse(sock, self.refusal(line), listen_s=0.0)
+                refuse(sock, self.refusal(line), listen_s=0.0)
                 sock.close()
 
     def _turn_away(self, sock: socket.socket, address: tuple[str, int]) -> None:
@@ -215,7 +213,7 @@ class Server:
             line = (
                 f"one connection too many: this server has {most}; expected one of them to end first; try again later"
             )
-            _refuse(sock, self.refusal(line), listen_s=0.0)
+            refuse(sock, self.refusal(line), listen_s=0.0)
 
     def _connections(self) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
         poll = select.poll()
@@ -246,15 +244,12 @@ class Server:
             _trim()
 
     def _hold_session(self, client: Client) -> None:
-        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for option, value in _KEEPALIVE.items():
-            if hasattr(socket, option):  # Linux has all of them
-                client.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        set_options(client.sock)
         try:
             # Only now: the import costs half a second, in which the next client is accepted already.
             session = self.conversation(client)
         except Exception as error:
-            _refuse(client.sock, self.refusal(f"the server is not fit to work: {error}; its log has the details"))
+            refuse(client.sock, self.refusal(f"the server is not fit to work: {error}; its log has the details"))
             raise
         with self._lock:
             client.session, ending = session, self._ending
@@ -375,33 +370,6 @@ def _trim() -> None:
         trim(0)
 
 
-def _refuse(sock: socket.socket, refusal: bytes, listen_s: float = _STOP_S) -> None:
-    """Send a refusal and CLOSE (4)."""
-    with contextlib.suppress(OSError):
-        sock.sendall(refusal + struct.pack("<H", 4))
-        sock.shutdown(socket.SHUT_WR)
-        sock.settimeout(1.0)
-        end = time.monotonic() + listen_s
-        while time.monotonic() < end and sock.recv(1 << 16):
-            pass  # closed earlier, it would be reset and the line lost
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # localhost may be ::1 first, where clients that were told 127.0.0.1 find nobody.
-        family = min(found, key=lambda entry: entry[0] != socket.AF_INET)[0]
-        return socket.create_server((host, port), family=family, backlog=128)
-    except (OSError, OverflowError) as error:
-        number = getattr(error, "errno", None) or 0
-        reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"{host}:{port} cannot be listened on ({reason})",
-            "a free port of this machine",
-            "choose another --port or --host",
-        ) from None
-
-
 def _folder(save: str | Path | None) -> Path | None:
     if save is None:
         return None
@@ -414,10 +382,6 @@ def _folder(save: str | Path | None) -> Path | None:
     if others:
         logger.warning("%s holds patients' data and is open to other users; chmod 700 closes it", folder)
     return folder
-
-
-def _is_loopback(address: str) -> bool:
-    return ipaddress.ip_address(address.split("%")[0]).is_loopback
 
 
 def _join(threads: Sequence[threading.Thread | None], within_s: float) -> None:
