@@ -130,6 +130,16 @@ def test_what_a_gadget_made_comes_before_its_error(worker: int, header: str, rea
     assert error.text.startswith("buffer: a message with the unknown id 65284; expected one of 1 CONFIG_FILE")
 
 
+@pytest.mark.parametrize("message", [wire.message(8, bytes(8)), wire.message(5, bytes(4))], ids=["ERROR", "TEXT"])
+def test_messages_that_are_no_data_do_not_come_back(worker: int, header: str, message: bytes) -> None:
+    """Found by fuzzing: the gadgets hand on what they do not know, and TEXT kills Gadgetron's stream."""
+    image = serialise(wire.image(1))
+    stream = [opening(configuration("image"), header), image, message]
+    *images, error = gadgetron.connect(worker, stream)
+    assert [one.identifier for one in images] == [1022]
+    assert "message after the data began; expected what Gadgetron's gadgets hand on, and CLOSE" in error.text
+
+
 def test_an_absent_configuration_has_no_properties(header: str, readouts: list[bytes], tmp_path: Path) -> None:
     """Gadgetron sends the XML declaration that is left of it, on which gadgetron-python's parser fails."""
     sent, code, log = gadgetron.execute("buffer", [opening(ABSENT, header), *readouts], tmp_path)

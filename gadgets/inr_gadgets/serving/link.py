@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from inr_core.errors import ProtocolError
 from inr_gadgets.chain import GADGETS, ChainConfig, GadgetConfig, GadgetTable, gadget_class
 from inr_gadgets.configs import named_gadget, parse_configuration, read_properties
 from inr_gadgets.header import parse_header
@@ -20,7 +22,7 @@ from inr_gadgets.serving.allowance import slot
 from inr_gadgets.serving.service import Service
 from inr_gadgets.wire.connection import Connection
 from inr_gadgets.wire.limits import ServerLimits
-from inr_gadgets.wire.messages import Error
+from inr_gadgets.wire.messages import Error, Message
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,19 @@ class GadgetLink(Service):
             if self._slots is not None and gadget_class(target, self._table).works_while_idle:
                 ending.enter_context(slot(self._slots))
             # Gadgetron keeps its side open until ours is closed: where that ends first, nobody is left.
-            self._reconstruct(chain, functools.partial(self._items, self._connection), self._left)
+            self._reconstruct(chain, functools.partial(self._items, self._data()), self._left)
         return True
+
+    def _data(self) -> Iterator[Any]:
+        """Yield what gadgets work on; other messages would go through them, back to where they are illegal."""
+        for item in self._connection:
+            if isinstance(item, Message):
+                raise ProtocolError(
+                    f"a {type(item).__name__} message after the data began",
+                    "what Gadgetron's gadgets hand on, and CLOSE",
+                    "configuration and header come first",
+                )
+            yield item
 
     def _send_line(self, level: Level, text: str) -> None:
         if level == "ERROR":
