@@ -129,7 +129,8 @@ def device_name(device: torch.device) -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU {platform.machine()}, {n_lanes()} threads"
+    n = n_lanes()
+    return f"CPU {platform.machine()}, {n} thread{'s' * (n > 1)}"
 
 
 def peak_memory_mib(device: torch.device) -> float:

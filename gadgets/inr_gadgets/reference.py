@@ -12,6 +12,7 @@ from inr_gadgets.chain import GADGETS, gadget_class
 from inr_gadgets.wire.limits import ServerLimits
 
 COLUMNS = ("parameter", "default", "unit", "allowed", "what it does")
+METHOD_COLUMNS = ("method", "what it is", "runs", "presets")
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,26 @@ def method_sections() -> list[Section]:
     ]
 
 
+def method_rows() -> list[tuple[str, str, str, str]]:
+    """Return one row per method, as :data:`METHOD_COLUMNS` says."""
+    from inr_core.methods import list_methods
+
+    return [(m.name, m.summary, _able(m), ", ".join(m.presets)) for m in list_methods()]
+
+
+def _able(method: Method) -> str:
+    """Where a method runs."""
+    where = "in the stream" if method.streams else "offline only"
+    return f"{where}, between pixels and frames" if method.continuous else where
+
+
 def _about(method: Method) -> str:
     """What a method is, what it can do, and its presets, in a line."""
-    able = [
-        "in the stream" if method.streams else "offline only",
-        *(["between pixels and frames"] if method.continuous else []),
-    ]
     presets = [
         f"preset {name}: " + ", ".join(f"{key}={shown(value)}" for key, value in values.items())
         for name, values in method.presets.items()
     ]
-    return "; ".join([f"{method.summary} ({', '.join(able)})", *presets])
+    return "; ".join([f"{method.summary} ({_able(method)})", *presets])
 
 
 def rows(cls: Any, prefix: str) -> list[tuple[str, str, str, str, str]]:

@@ -16,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from inr_core.errors import DataError, ParameterError
+from inr_core.methods import list_methods
 from inr_gadgets.cli import app
 from inr_gadgets.commands.common import Progress, command, parse_settings
 from inr_gadgets.image_file import ImageWriter
@@ -200,6 +201,10 @@ def test_methods_lists_methods_and_parameters() -> None:
     assert result.exit_code == 0, result.output
     for word in ("nufft", "cg_sense", "inr", "recon.virtual_coils", "buffer.spokes_per_frame"):
         assert word in result.stdout
+    overview, _, _ = result.stdout.partition("inr-recon methods NAME has the parameters of one alone")
+    rows = {words[0]: line for line in overview.splitlines() if (words := line.split())}
+    assert {method.name for method in list_methods()} <= set(rows)
+    assert rows["stinr"].split()[-7:] == ["offline", "only,", "between", "pixels", "and", "frames", "paper"]
 
 
 def test_methods_of_one_gadget() -> None:

@@ -21,7 +21,7 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="A method or gadget; without it, all.", show_default=False)] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/parameters.md.")] = False,
 ) -> None:
-    """List the reconstruction methods and every parameter, with defaults, units and limits.
+    """List the reconstruction methods, then every parameter of gadgets and methods, with defaults, units and limits.
 
     Example: inr-recon methods inr
     """
@@ -37,6 +37,9 @@ def methods(
         if name not in names:
             raise ParameterError(f"there is no method or gadget '{name}'", f"one of {', '.join(names)}")
         sections = [section for section in sections if section.title.removeprefix("method ") == name]
+    else:
+        print_table(reference.METHOD_COLUMNS, reference.method_rows())
+        print("inr-recon methods NAME has the parameters of one alone: a method, buffer, recon, image or server.\n")
     for section in sections:
         print(f"{section.title}: {section.about}")
         if section.rows:

@@ -6,13 +6,16 @@ import importlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from inr_core.errors import ParameterError
 from inr_core.parameters import parse, plain_name
 from inr_gadgets.commands.common import FAILED, Progress, command, parse_settings, say
+
+if TYPE_CHECKING:
+    from inr_gadgets.report import Report
 
 Scan = Annotated[
     Path, typer.Argument(metavar="SCAN.h5", help="An ISMRMRD scan; or a stored MRD stream.", show_default=False)
@@ -123,7 +126,9 @@ def replay(
         port=port,
         timeout_s=timeout,
     )
-    _replay(how, scan, output, group, report)
+    result = _replay(how, scan, output, group, report)
+    if pace == "max" and result.as_dict()["scan"]["latency_ms"]["median"] is not None:
+        say("as fast as it goes frames wait for one another; latencies are those of a scan with --pace scan")
 
 
 def stream(
@@ -205,7 +210,7 @@ def _scale(option: str, name: str, text: str, given: Mapping[str, str]) -> dict[
     return {f"recon.{name}": number}
 
 
-def _replay(how: Any, scan: Path, output: Path, group: str | None, report_file: Path | None) -> None:
+def _replay(how: Any, scan: Path, output: Path, group: str | None, report_file: Path | None) -> Report:
     from inr_gadgets.replay import replay_to_file
     from inr_gadgets.stream_file import open_scan
 
@@ -218,6 +223,7 @@ def _replay(how: Any, scan: Path, output: Path, group: str | None, report_file: 
     if report_file is not None:
         result.write(report_file)
     print(f"{output}: {result.sentence()}; {time.monotonic() - began:.1f} s")
+    return result
 
 
 def _shown(progress: Progress) -> Callable[[int, int], None]:
