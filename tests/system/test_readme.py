@@ -27,8 +27,10 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 def commands(program: str, text: str = README) -> list[list[str]]:
-    """The words after each call of a program, up to the shell's own."""
-    lines = [shlex.split(line, comments=True) for block in blocks("sh", text) for line in block.splitlines()]
+    """The words after each call of a program, in blocks for the shell and in indented ones, up to the shell's own."""
+    shown = [line for block in blocks("sh", text) for line in block.splitlines()]
+    shown += re.findall(rf"^    ({program} .*)$", text, re.MULTILINE)
+    lines = [shlex.split(line, comments=True) for line in shown]
     calls = [words[1:] for words in lines if words and words[0] == program]
     assert calls or text is not README, f"the README does not call {program} any more"
     return [list(itertools.takewhile(lambda word: word not in _SHELL, words)) for words in calls]
