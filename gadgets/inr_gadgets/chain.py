@@ -26,6 +26,8 @@ GADGETS: GadgetTable = MappingProxyType(
     }
 )
 
+_MOST_LISTED, _MOST_LIKE = 30, 8  # names of parameters in an error
+
 
 def gadget_class(target: str, table: GadgetTable = GADGETS) -> type[Gadget]:
     """Return a gadget's class, importing its module only now.
@@ -214,8 +216,8 @@ def place_parameters(
         else:
             matches = [key for key in known if plain in (plain_name(key[1]), plain_name(key[0]) + plain_name(key[1]))]
         if len(matches) != 1:
-            good = ", ".join(".".join(key) for key in (matches or known))
             problem = "is of several gadgets" if matches else "is of no gadget here"
+            good = _listed(plain, matches or list(known))
             raise ParameterError(f"parameter '{name}' {problem}", f"one of {good}", _meant(plain, known))
         target, parameter = matches[0]
         if parameter in placed[target]:
@@ -228,6 +230,15 @@ def _merge(old: Mapping[str, object], new: Mapping[str, object]) -> dict[str, ob
     """Let new values win over old ones of the same name, however that is written."""
     names = {plain_name(name) for name in new}
     return {name: value for name, value in old.items() if plain_name(name) not in names} | dict(new)
+
+
+def _listed(plain: str, known: list[tuple[str, str]]) -> str:
+    """All names, or of many those that are most like a wrong one: a longer line would be cut before its advice."""
+    names = {f"{target}.{plain_name(name)}": f"{target}.{name}" for target, name in known}
+    if len(names) <= _MOST_LISTED:
+        return ", ".join(names.values())
+    near = [names[one] for one in difflib.get_close_matches(plain, names, n=_MOST_LIKE, cutoff=0.0)]
+    return f"{', '.join(near)} and {len(names) - len(near)} others, which inr-recon methods lists"
 
 
 def _meant(plain: str, known: Iterable[tuple[str, str]]) -> str:
