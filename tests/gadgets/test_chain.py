@@ -231,7 +231,7 @@ def test_gadgets_that_need_no_thread_get_none() -> None:
         (
             {"recon.refine_pases": "3"},
             r"parameter 'recon.refine_pases' is of no gadget here; expected one of recon.refine_passes, "
-            r"(recon\.\w+, ){6}\S+ and 1\d\d others, which inr-recon methods lists; did you mean recon.refine_passes\?$",
+            r"(recon\.\w+, ){6}\S+ and 1\d\d others, which inr-recon methods lists; did you mean recon.refine_passes\?",
         ),
         ({"recon.refine_passes": "many"}, "recon.refine_passes = 'many'; expected a number"),
     ],
