@@ -19,7 +19,12 @@ def test_the_cpu_is_there_and_has_a_name() -> None:
     device = choose_device("cpu")
     assert device == torch.device("cpu")
     assert device_name(device).startswith("CPU ")
-    assert f"{torch.get_num_threads()} threads" in device_name(device)
+
+
+@pytest.mark.parametrize(("n", "words"), [(1, ", 1 thread"), (2, ", 2 threads")])
+def test_the_cpu_s_name_has_its_threads(n: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inr_core.lanes.n_lanes", lambda: n)
+    assert device_name(torch.device("cpu")).endswith(words)
 
 
 def test_an_unknown_device_is_refused() -> None:
