@@ -74,7 +74,7 @@ def test_lines_are_logged_and_never_sent(caplog: pytest.LogCaptureFixture) -> No
         got = gadgetron(b"".join([configuration(), HEADER, *IMAGES, Close().pack()]), run("recon"))
     assert [item.image_index for item in got] == [1, 2, 3]
     assert all(isinstance(item, ismrmrd.Image) for item in got)
-    assert "image 3 of 8 coils" in caplog.text
+    assert "Gadgetron: recon: image 3 of 8 coils" in caplog.text
 
 
 BAD = {

@@ -267,7 +267,7 @@ def test_a_gadgetron_that_ends_is_not_worked_for(caplog: pytest.LogCaptureFixtur
             sock.sendall(b"".join(stream_of(image, gadgetron.CLOSE, linger="true")))
             assert sock.recv(len(image), socket.MSG_WAITALL) == image
         assert wire.no_threads_left(before, within_s=15)
-    assert "left before the end of the reconstruction, which is stopped" in caplog.text
+    assert ": recon: left before the end of the reconstruction, which is stopped" in caplog.text
 
 
 def test_the_configuration_with_connect_has_the_gadgets_and_properties_of_the_other() -> None:

@@ -67,7 +67,7 @@ class GadgetLink(Service):
         slots: threading.Semaphore | None = None,
         limits: ServerLimits | None = None,
     ) -> None:
-        super().__init__(connection, peer, limits)
+        super().__init__(connection, peer if target is None else f"{peer}: {target}", limits)
         self._opening, self._target, self._table, self._slots = opening, target, table, slots
 
     def _serve(self) -> bool:
@@ -75,7 +75,9 @@ class GadgetLink(Service):
         if first is None:
             return False
         configuration = parse_configuration(first.configuration, self._target or "the gadget")
-        self._target = target = named_gadget(configuration, self._target, self._table)
+        target = named_gadget(configuration, self._target, self._table)
+        if self._target is None:  # from now on its lines bear its name, in the log of all links
+            self._target, self._peer = target, f"{self._peer}: {target}"
         header = parse_header(first.header)
         properties = read_properties(configuration, target)
         chain = ChainConfig((GadgetConfig(target, properties),), self._table).build(header)
