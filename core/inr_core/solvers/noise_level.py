@@ -33,8 +33,8 @@ def noise_variance(kspace: Tensor, traj: Tensor, shape: tuple[int, int]) -> floa
     if float(steps.max()) * max(shape) * _OVERSAMPLED <= 1:
         window = torch.hann_window(n, periodic=False, device=kspace.device)
         energy = torch.fft.fft(window * kspace).abs().square() / window.square().sum()
-        position = torch.fft.fftfreq(n, device=kspace.device).abs() * 2
-        outer = energy[..., position > _OUTER]
+        first = math.floor(_OUTER * n / 2) + 1  # position 0 comes first: the ends of the projection are in the middle
+        outer = energy[..., first : n - first + 1]
     else:
         radius = traj.norm(dim=-1)
         outer = kspace.abs().square()[:, radius >= _PERIPHERY * radius.max()]

@@ -67,6 +67,25 @@ class DeviceGuard:
         self._kept: WeakKeyDictionary[LiveMethod, _Kept] = WeakKeyDictionary()
         self._last_line = ""
 
+    def make(self, make: Callable[[torch.device], LiveMethod], device: torch.device) -> LiveMethod:
+        """A method on a device, or on the CPU where that cannot even make it: a slice may begin after it was lost."""
+        import torch
+
+        cpu = torch.device("cpu")
+        try:
+            method = make(device)
+            if device != cpu:
+                self._keep(method)
+        except RuntimeError as error:
+            trouble = device_trouble(error)
+            if trouble is None or device == cpu:
+                raise
+            reason = " ".join(str(error).split())
+        else:
+            return method
+        self._tell(trouble, reason, device_name(cpu))
+        return make(cpu)
+
     def add_frame(self, method: LiveMethod, kspace: Tensor, traj: Tensor) -> Tensor:
         """The image of the next frame, on the host; see :meth:`LiveMethod.add_frame`."""
         # The copy to the host is where a device's errors come to light.

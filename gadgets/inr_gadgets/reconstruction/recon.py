@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -76,7 +77,7 @@ class ReconGadget(Gadget):
         described = {"inr_device": device_name(device), "inr_versions": _versions(), "inr_method": method.name}
         self.announce(f"reconstructing by {method.name} ({method.summary}) on {described['inr_device']}")
         slices = Slices(
-            lambda shape: self._method(shape, device),
+            lambda shape: self._guard.make(partial(self._method, shape), device),
             self._guard,
             self.announce,
             by_arrival=not self.parameters.deterministic,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -93,6 +94,36 @@ def test_too_little_memory_again_leaves_the_rest_to_the_cpu(monkeypatch: pytest.
     assert len(lines) == 2
     assert method.device == CPU
     assert gpu.batches[-1] == 8
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (LOST, "WRN: the GPU failed (CUDA error: unspecified launch failure Compile with TORCH_USE_CUDA_DSA): "),
+        (OUT_OF_MEMORY, "WRN: the GPU has too little memory (CUDA out of memory. Tried to allocate 2.00 GiB.): "),
+    ],
+)
+def test_a_slice_that_begins_on_a_device_that_fails_begins_on_the_cpu(error: Exception, line: str) -> None:
+    guard, lines = guarded()
+
+    def make(device: torch.device) -> LiveMethod:
+        if device == GPU:
+            raise error
+        return made(device=device)
+
+    method = guard.make(make, GPU)
+    assert method.device == CPU
+    assert len(lines) == 1
+    assert lines[0].startswith(line + "the scan goes on with CPU ")
+
+
+def test_an_error_of_the_cpu_is_not_taken_for_the_devices() -> None:
+    guard, lines = guarded()
+    for device, error in ((GPU, RuntimeError("shapes do not fit")), (CPU, LOST)):
+        with pytest.raises(RuntimeError) as caught:
+            guard.make(lambda _, error=error: (_ for _ in ()).throw(error), device)  # type: ignore[misc]
+        assert caught.value is error
+    assert lines == []
 
 
 @pytest.mark.parametrize("call", [1, LATE])
@@ -231,16 +262,28 @@ def test_what_a_device_failed_of(text: str, trouble: Trouble | None) -> None:
     assert device_trouble(RuntimeError(text)) is trouble
 
 
+def fill() -> list[Tensor]:
+    """Take what torch itself still has of the device: small scans need no more than is left over from others."""
+    taken = []
+    for size in (2**power for power in range(20, 8, -1)):
+        with contextlib.suppress(torch.OutOfMemoryError):
+            while True:
+                taken.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
+    return taken
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(cuda_problem() is not None, reason=f"no CUDA: {cuda_problem()}")
 def test_a_real_device_without_memory() -> None:
     expected, method, (guard, lines) = undisturbed(), made(device=torch.device("cuda")), guarded()
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e-7)
+    taken = fill()
     try:
         images = streamed(guard, method)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+        taken.clear()
     assert method.device == CPU
     assert [line.startswith("WRN: the GPU has too little memory") for line in lines] == [True, True]
     assert all(map(torch.equal, images, expected))
