@@ -142,16 +142,16 @@ class GridField:
         (n, ny, nx) complex64
         """
         touched = self.touched(times)
-        between = [weight.to(self.device) for weight in self.between(times, touched)]
         with torch.no_grad():
-            return self._render([w.value[rows] for w, rows in touched], between, shape or self.shape)
+            return self._render(
+                [w.value[rows] for w, rows in touched], self._between_there(times, touched), shape or self.shape
+            )
 
     def weights_at(self, time: int) -> tuple[Tensor, ...]:
         """What a field that knows one frame alone would need of this one: a node for each level, then the layers."""
         touched = self.touched(torch.tensor([time]))
-        between = self.between(torch.tensor([time]), touched)
-        levels = zip(between, touched, strict=False)
-        nodes = [torch.tensordot(weight.to(self.device), grid.value[rows], 1) for weight, (grid, rows) in levels]
+        levels = zip(self._between_there(torch.tensor([time]), touched), touched, strict=False)
+        nodes = [torch.tensordot(weight, grid.value[rows], 1) for weight, (grid, rows) in levels]
         return *nodes, *(part.value.clone() for layer in self.layers for part in layer)
 
     def begin_with(self, weights: tuple[Tensor, ...]) -> None:
@@ -188,6 +188,13 @@ class GridField:
             (1 - (elapsed / level.frames - torch.arange(rows.start, rows.stop)).abs()).clamp_min(0)
             for level, (_, rows) in zip(self.levels, touched, strict=False)
         ]
+
+    def _between_there(self, times: Tensor, touched: list[Rows]) -> list[Tensor]:
+        """The same on the field's device, in one copy: a GPU is waited for at each."""
+        between = self.between(times, touched)
+        flat = torch.cat([weight.flatten() for weight in between]).to(self.device)
+        parts = torch.split(flat, [weight.numel() for weight in between])
+        return [part.reshape(weight.shape) for part, weight in zip(parts, between, strict=True)]
 
     def gradients(self, values: list[Tensor], between: list[Tensor], gradient_of: GradientOf) -> list[Tensor]:
         """Gradients of an objective of the images.

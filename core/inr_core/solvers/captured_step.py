@@ -8,10 +8,12 @@ was changed is copied back.
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -137,11 +139,22 @@ def _shapes(tensors: Tensors) -> object:
     return tuple((name, tuple((tuple(t.shape), t.dtype) for t in ts)) for name, ts in tensors.items())
 
 
+@dataclass
+class _Step:
+    """A step that may be under way: the event of its end, and tensors of others that it works on."""
+
+    end: torch.cuda.Event
+    tensors: tuple[Tensors, ...] = ()
+
+
 class CudaRecorder:
     """CUDA graphs on a stream of their own, so that the steps of several slices overlap on the device.
 
     Batching the slices would be the alternative: one more axis in every operator, and slices that must be trained in
     step. A stream each leaves every slice by itself, and the device fills up as long as there are slices to train.
+
+    A step's tensors are held until it has ended, so that their memory is not given to others before.
+    ``Tensor.record_stream`` would do the same, but on a device that failed its bookkeeping ends the process.
 
     Parameters
     ----------
@@ -149,43 +162,50 @@ class CudaRecorder:
         Of CUDA.
     """
 
-    _one_at_a_time = threading.Lock()  # scans are threads of one process, and a recording waits for the whole device
+    # Scans are threads of one process, and torch has 32 streams: what is launched on the stream of a recording becomes
+    # part of it, by whomever it is launched.
+    _alone = threading.Lock()
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()  # recordings are never under way together, and share their memory
-        self._ends = [torch.cuda.Event() for _ in range(_AHEAD)]  # type: ignore[no-untyped-call]
+        self._under_way = deque(_Step(torch.cuda.Event()) for _ in range(_AHEAD))  # type: ignore[no-untyped-call]
+        weakref.finalize(self, _wait, self._under_way)
 
     @contextmanager
     def aside(self, *tensors: Tensors) -> Iterator[None]:
         """Change to the stream, after what was launched outside, and at most a few steps ahead of the device."""
-        end = self._ends.pop(0)
-        end.synchronize()
-        self._stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self._stream):
-            try:
-                yield
-            finally:
-                end.record()
-                self._ends.append(end)
-        for tensor in itertools.chain.from_iterable(part for named in tensors for part in named.values()):
-            if tensor.is_cuda:
-                tensor.record_stream(self._stream)  # its memory is not given to others before the step has ended
+        step = self._under_way[0]
+        step.end.synchronize()
+        self._under_way.rotate(-1)
+        step.tensors = tensors
+        with self._alone:
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(self._stream):
+                try:
+                    yield
+                finally:
+                    step.end.record()
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Capture a graph."""
         graph = torch.cuda.CUDAGraph()
-        with (
-            self._one_at_a_time,
-            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
-        ):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             work()
         return graph.replay
 
     def join(self) -> None:
         """The current stream waits for this one."""
-        torch.cuda.current_stream(self.device).wait_stream(self._stream)
+        with self._alone:
+            torch.cuda.current_stream(self.device).wait_stream(self._stream)
+
+
+def _wait(steps: Iterable[_Step]) -> None:
+    """Wait until steps have ended, before their tensors are let go of; a device that failed has ended them all."""
+    with contextlib.suppress(RuntimeError):
+        for step in steps:
+            step.end.synchronize()
 
 
 def make_recorder(device: torch.device) -> Recorder | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,6 +30,46 @@ _LOOK_PASSES, _PATIENCE = 5, 2  # between looks at held-out spokes, from the sec
 _LOOK = 32  # steps after which it is looked whether they were finite, where looking means waiting
 
 
+@dataclass(frozen=True)
+class _Work:
+    """The arithmetic of a step; nothing in it depends on a value that the host would have to wait for.
+
+    It does not know its trainer, which would keep its memory until somebody collects the garbage.
+    """
+
+    field: GridField
+    adam: Adam
+    scale: float
+    strength: float
+    draft_weight: float
+
+    def __call__(self, changed: Tensors, given: Tensors) -> None:
+        """Take a step."""
+        parts, failed = Parts(changed["values"], changed["moments1"], changed["moments2"]), changed["failed"][0]
+        length, levels = len(given["kernels"]), len(self.field.levels)
+        nodes = [len(value) for value in parts.values[:levels]]
+        sizes = [N_SCALES, 1, 1, *nodes, *(length * n for n in nodes)]
+        scales, variation, number, *rest = torch.split(given["numbers"][0], sizes)
+        missed, between = rest[:levels], [w.reshape(length, -1) for w in rest[levels:]]
+        csm = given["csm"][0]
+        gram = ToeplitzGram(torch.cat(given["kernels"]), csm)
+        right = (csm.conj() * torch.stack(given["coil_images"])).sum(1) / self.scale
+
+        def gradient(images: Tensor) -> Tensor:
+            pull = (gram.forward(images) - right) / self.strength
+            for target in given["target"]:
+                pull += self.draft_weight * (images - target / self.scale)
+            return (pull + variation * temporal_tv_gradient(images)) / length
+
+        self.adam.make_good(Parts(*(part[:levels] for part in parts)), missed, scales)
+        gradients = self.field.gradients(parts.values, between, gradient)
+        finite = torch.stack([torch.isfinite(g).all() for g in gradients[-2:]]).all()
+        failed.copy_(torch.where(finite | (failed > 0), failed, number))
+        if failed.device.type == "cpu" and failed > 0:
+            return  # there looking is free, and the weights stay good
+        self.adam.move(parts, gradients, scales)
+
+
 class InrTrainer:
     """Fits a field to frames: data consistency through the Toeplitz gram, and temporal total variation.
 
@@ -42,7 +83,7 @@ class InrTrainer:
     there the draft is at hand. Its gradient with respect to the images is a closed form; only the field is
     differentiated automatically.
 
-    A step is a function of tensors alone (:meth:`_work`), the same on every device; on CUDA it is recorded and then
+    A step is a function of tensors alone (:class:`_Work`), the same on every device; on CUDA it is recorded and then
     repeated as one launch, see :class:`~inr_core.solvers.captured_step.CapturedStep`. What the host knows of a step
     goes in as one short vector.
 
@@ -79,12 +120,15 @@ class InrTrainer:
         self.adam = Adam()
         self.live_steps = 0
         self._generator = torch.Generator().manual_seed(parameters.seed)
-        self._run = CapturedStep(self._work, recorder or make_recorder(device))
+        work = _Work(self.field, self.adam, scale, strength, parameters.draft_weight)
+        self._run = CapturedStep(work, recorder or make_recorder(device))
         self._failed = torch.zeros(1, device=device)  # number of the first step whose gradient was not finite
         self._unseen: dict[int, tuple[int, int]] = {}  # frames of the steps since it was last looked at
 
     def extend(self, n_frames: int, history: FrameHistory) -> None:
-        """Let the field reach the newest frame."""
+        """Let the field reach the newest frame; a field that does is left alone, and nobody waits for its steps."""
+        if n_frames <= self.field.n_frames:
+            return
         self._finish()
         # Rows that are copied or forgotten must be those of the present.
         newest = torch.tensor([self.field.n_frames - 1])
@@ -236,32 +280,6 @@ class InrTrainer:
         self._unseen[self.adam.steps] = start, start + length - 1
         if self._failed.device.type == "cpu" or len(self._unseen) >= _LOOK:
             self._finish()
-
-    def _work(self, changed: Tensors, given: Tensors) -> None:
-        """The arithmetic of a step; nothing in it depends on a value that the host would have to wait for."""
-        parts, failed = Parts(changed["values"], changed["moments1"], changed["moments2"]), changed["failed"][0]
-        length, levels = len(given["kernels"]), len(self.field.levels)
-        nodes = [len(value) for value in parts.values[:levels]]
-        sizes = [N_SCALES, 1, 1, *nodes, *(length * n for n in nodes)]
-        scales, variation, number, *rest = torch.split(given["numbers"][0], sizes)
-        missed, between = rest[:levels], [w.reshape(length, -1) for w in rest[levels:]]
-        csm = given["csm"][0]
-        gram = ToeplitzGram(torch.cat(given["kernels"]), csm)
-        right = (csm.conj() * torch.stack(given["coil_images"])).sum(1) / self.scale
-
-        def gradient(images: Tensor) -> Tensor:
-            pull = (gram.forward(images) - right) / self.strength
-            for target in given["target"]:
-                pull += self.parameters.draft_weight * (images - target / self.scale)
-            return (pull + variation * temporal_tv_gradient(images)) / length
-
-        self.adam.make_good(Parts(*(part[:levels] for part in parts)), missed, scales)
-        gradients = self.field.gradients(parts.values, between, gradient)
-        finite = torch.stack([torch.isfinite(g).all() for g in gradients[-2:]]).all()
-        failed.copy_(torch.where(finite | (failed > 0), failed, number))
-        if failed.device.type == "cpu" and failed > 0:
-            return  # there looking is free, and the weights stay good
-        self.adam.move(parts, gradients, scales)
 
     def _finish(self) -> None:
         """Before the weights are used outside of a step: wait for the steps, and look whether they were good."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
-from inr_core.solvers.effort import Effort, EffortPlan, ladder, times_of
+from inr_core.solvers.effort import Effort, EffortPlan, Times, ladder, times_of
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.motion_prior import MotionPrior
 from inr_core.solvers.variation import SpatialVariation
@@ -106,12 +106,21 @@ class LiveSolver:
         self.parameters = parameters
         self.prior = MotionPrior()
         most = Effort(parameters.quick_iterations, parameters.iterations, parameters.live_coils)
-        times = times_of(shape, parameters.quick_coils, str(device))
-        self.plan = EffortPlan(ladder(most), parameters.quick_coils, _PRODUCTS, times)
+        self._times_of = shape, parameters.quick_coils, device
+        self.plan = EffortPlan(ladder(most), parameters.quick_coils, _PRODUCTS, self._times())
         self.last_effort: Effort | None = None
         self._displacement = SmoothDisplacement(shape, device)
         self._past_kernel: Tensor | None = None
         self._thorough = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on, perhaps on another device: with a GPU's times a CPU would be late for fifty frames."""
+        vars(self).update(state)
+        self.plan.times = self._times()
+
+    def _times(self) -> Times:
+        shape, coils, device = self._times_of
+        return times_of(shape, coils, str(device))
 
     def first(self, frame: MeasuredFrame) -> None:
         """Learn of a frame that was solved without a prediction."""
@@ -238,7 +247,10 @@ def _steps(image: Tensor) -> Tensor:
 
 
 def _moment(device: torch.device) -> float:
-    """Now, in seconds, once what was asked of the device is done."""
+    """Now, in seconds, once what this thread asked of the device is done.
+
+    The whole device is not waited for: training has a stream of its own, and a recording in another thread forbids it.
+    """
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.current_stream(device).synchronize()
     return time.monotonic()
