@@ -3,14 +3,19 @@
     python benchmarks/gpu.py [--quick]
 
 It needs torch with a CUDA device that works, and of the project the core alone; the scans are phantoms and made here.
-Without a device it says so and ends. Times are those of the host's clock with the images back on the host.
+Without a device it says so and ends. Times are those of the host's clock with the images back on the host. What is
+found is printed and saved part by part, and a part that fails costs its own figures only.
 """
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +23,9 @@ from options import Options
 from results import Figure, at_least, at_most, machine, save, show
 from torch import Tensor
 
-from inr_core.devices import cuda_problem, prepare_process
+from inr_core.devices import cuda_problem, peak_memory_mib, prepare_process
 from inr_core.methods import get_method, make_live
+from inr_core.methods.host_copy import HostCopy
 from inr_core.methods.inr import InrMethod
 from inr_core.methods.live import LiveMethod
 from inr_core.metrics import score
@@ -77,15 +83,53 @@ def main() -> None:
         print(f"no GPU: {problem}; nothing was measured")
         return
     prepare_process()
-    described, device = machine(), torch.device("cuda")
+    device = torch.device("cuda")
+    described = {**machine(), **software()}
     cine, dce = (QUICK, QUICK) if quick else (CINE, DCE)
     scan = acquire(cine)
-    first_run(scan, cine, device)
-    figures = [*live_figures(scan, cine, device), *step_figures(scan, cine, device)]
-    figures += refined_figures(scan, cine, device)
-    figures += contrast_figures(acquire(dce), dce, device)
-    show(f"{torch.cuda.get_device_name(device)}: {cine.name}; {dce.name}", figures)
-    print(f"written to {save('gpu', described, f'{cine.name}; {dce.name}', figures, quick=quick)}")
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "first run": lambda: first_run(scan, cine, device),
+        "live": lambda: live_figures(scan, cine, device),
+        "training step": lambda: step_figures(scan, cine, device),
+        "refined": lambda: refined_figures(scan, cine, device),
+        "contrast": lambda: contrast_figures(acquire(dce), dce, device),
+        "kernels": lambda: kernel_figures(scan, cine, device),
+        "torch.compile": lambda: compile_figures(device),
+    }
+    figures, failed = list[Figure](), dict[str, str]()
+    for name, measure in parts.items():
+        found = attempt(name, measure, failed)
+        figures += found
+        show(f"{torch.cuda.get_device_name(device)}, {name}: {(dce if name == 'contrast' else cine).name}", found)
+        path = save("gpu", described, f"{cine.name}; {dce.name}", figures, quick=quick, failed=failed)
+    print(f"written to {path}")
+    if failed:
+        sys.exit(f"not measured: {', '.join(failed)}")
+
+
+def attempt(name: str, measure: Callable[[], list[Figure]], failed: dict[str, str]) -> list[Figure]:
+    """The figures of a part; none, and the reason in ``failed``, where it fails: a device is not lent twice for it."""
+    try:
+        return measure()
+    except Exception as error:  # noqa: BLE001 - the other parts are to be measured whatever it is
+        traceback.print_exc()
+        failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return []
+
+
+def software() -> dict[str, Any]:
+    """What CUDA and its compilers are, beside the versions that every result has."""
+    try:
+        import triton
+
+        compiler = triton.__version__
+    except ImportError:
+        compiler = "not installed"
+    return {
+        "cuda_runtime": torch.version.cuda,
+        "triton": compiler,
+        "device_gib": round(torch.cuda.mem_get_info()[1] / 2**30, 1),
+    }
 
 
 def acquire(case: Case) -> Scan:
@@ -110,9 +154,10 @@ def make(name: str, case: Case, device: torch.device) -> LiveMethod:
     return make_live(name, (case.matrix, case.matrix), get_method(name).parameter_type(), device)  # type: ignore[arg-type]
 
 
-def first_run(scan: Scan, case: Case, device: torch.device) -> None:
+def first_run(scan: Scan, case: Case, device: torch.device) -> list[Figure]:
     """What a warm server has behind it: libraries are loaded and their plans made."""
-    stream(make("inr", case, device), scan, case)
+    seconds, _, _ = stream(make("inr", case, device), scan, case)
+    return [Figure("first frame of the process, s", seconds[0])]
 
 
 def stream(method: LiveMethod, scan: Scan, case: Case) -> tuple[list[float], list[int], list[Tensor]]:
@@ -122,11 +167,12 @@ def stream(method: LiveMethod, scan: Scan, case: Case) -> tuple[list[float], lis
     -------
     seconds from the frame's arrival to its image on the host, training steps until the next frame, and the images
     """
-    seconds, steps, images = [], [], []
+    seconds, steps, images, copy = list[float](), list[int](), list[Tensor](), HostCopy()
     for samples, traj in zip(scan.kspace, scan.traj, strict=True):
         begin = time.monotonic()
         images.append(method.add_frame(samples, traj).cpu())
         seconds.append(time.monotonic() - begin)
+        copy.update(method)  # as a server does, lest the device be lost
         method.settle()
         taken, longest = 0, 0.0
         while time.monotonic() + longest < begin + case.interval_s and method.tune():
@@ -193,7 +239,7 @@ def refined_figures(scan: Scan, case: Case, device: torch.device) -> list[Figure
     """The refined series beside GRASP's on the same device, and what TF32 would make of it."""
     start_memory(device)
     images, seconds = refined("inr", scan, case, device)
-    reserved = peak_mib(device)
+    reserved, allocated = peak_mib(device), peak_memory_mib(device)
     grasp, grasp_seconds = refined("grasp", scan, case, device)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
@@ -205,6 +251,7 @@ def refined_figures(scan: Scan, case: Case, device: torch.device) -> list[Figure
     return [
         at_most("refined series, s", seconds, 5),
         at_most("device memory that torch reserved, MiB", reserved, 1536),
+        Figure("device memory of tensors, MiB", allocated),
         Figure("refined PSNR, dB", ours),
         at_least("refined PSNR - GRASP's (ours), dB", ours - psnr(grasp, scan), 1.5),
         Figure("GRASP, s", grasp_seconds),
@@ -221,6 +268,48 @@ def contrast_figures(scan: Scan, case: Case, device: torch.device) -> list[Figur
         at_most("contrast: refined series, s", seconds, 30),
         Figure("contrast: device memory that torch reserved, MiB", peak_mib(device)),
         Figure("contrast: refined PSNR, dB", psnr(images, scan)),
+    ]
+
+
+def kernel_figures(scan: Scan, case: Case, device: torch.device) -> list[Figure]:
+    """What the device itself does of a frame and of a step, without the time that launches and waits take."""
+    method, last = make("inr", case, device), len(scan.kspace) - 1
+    for samples, traj in zip(scan.kspace[:last], scan.traj[:last], strict=True):
+        method.add_frame(samples, traj)
+        method.settle()
+        for _ in range(_WARM_STEPS):
+            method.tune()
+    frame = kernels(lambda: method.add_frame(scan.kspace[last], scan.traj[last]).cpu())
+    method.settle()
+    method.tune()  # the first with room for this frame
+    steps = kernels(lambda: [method.tune() for _ in range(_WARM_STEPS)])
+    return [
+        Figure("live frame: kernels and copies", len(frame)),
+        Figure("live frame: the same, ms", sum(frame)),
+        Figure("training step: kernels and copies", len(steps) / _WARM_STEPS),
+        Figure("training step: the same, ms", sum(steps) / _WARM_STEPS),
+    ]
+
+
+def kernels(work: Callable[[], object]) -> list[float]:
+    """Milliseconds of everything that the device did."""
+    with torch.profiler.profile(acc_events=True) as profile:
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+    events = profile.events() or []
+    return [e.time_range.elapsed_us() / 1e3 for e in events if e.device_type == torch.profiler.DeviceType.CUDA]
+
+
+def compile_figures(device: torch.device) -> list[Figure]:
+    """Whether torch.compile works here, on something like a field's decoder: it is not used, and could be."""
+    weights, features = torch.randn(32, 20, device=device), torch.randn(20, 1 << 16, device=device)
+    compiled = torch.compile(lambda w, x: (w @ x).relu().square().sum())
+    begin = time.monotonic()
+    difference = float((compiled(weights, features) / (weights @ features).relu().square().sum() - 1).abs())
+    return [
+        Figure("torch.compile, first call, s", time.monotonic() - begin),
+        at_most("torch.compile, difference", difference, 1e-3),
     ]
 
 
@@ -244,6 +333,7 @@ def psnr(images: Tensor, scan: Scan) -> float:
 
 def start_memory(device: torch.device) -> None:
     """Begin to watch the peak."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
