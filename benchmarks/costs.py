@@ -54,12 +54,12 @@ def fft_operations(*sizes: int) -> float:
 
 
 def toeplitz_cost(frames: int, coils: int, shape: tuple[int, int]) -> Cost:
-    """A product with S^H F^H W F S: for each coil and frame a transform of the doubled grid there and one back.
+    """A product with S^H F^H W F S: for each coil and frame four transforms there and four back.
 
     Read: images, maps, kernels; written: images.
     """
     ny, nx = shape
-    fft = frames * coils * 2 * fft_operations(2 * ny, 2 * nx)
+    fft = frames * coils * 8 * fft_operations(ny, nx)
     moved = _COMPLEX * ny * nx * (2 * frames + coils) + _REAL * frames * 4 * ny * nx
     return Cost(fft, 0, moved)
 

@@ -26,7 +26,7 @@ def counted_by_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_toeplitz_product() -> None:
-    csm, kernel = torch.randn(3, *SHAPE, dtype=torch.complex64), torch.rand(2, 26, 20)
+    csm, kernel = torch.randn(3, *SHAPE, dtype=torch.complex64), torch.rand(2, 4, *SHAPE)
     images = torch.randn(2, *SHAPE, dtype=torch.complex64)
     with costs.OperationCounter() as counted:
         made = ToeplitzGram(kernel, csm).forward(images)

@@ -1,8 +1,16 @@
-"""The normal operator of a weighted radial measurement as a convolution: two FFTs instead of two NUFFTs."""
+"""The normal operator of a weighted radial measurement as a convolution: FFTs instead of two NUFFTs.
+
+On a grid of 2n the convolution is circular and exact (Fessler et al., doi 10.1109/TSP.2005.853152), and an image of n
+padded to it has a spectrum whose even frequencies are those of the image, and whose odd ones are those of the image
+times exp(-pi i r / n). So nothing is padded: along two axes there are four spectra of n x n, each multiplied by the
+transfer function at its own frequencies, and what lies in the image's field of view is the sum of what they give. A
+spectrum of n x n stays in a core's cache where one of 2n x 2n does not.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+import math
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -14,16 +22,16 @@ from inr_core.operators.linear_operator import LinearOperator
 from inr_core.operators.nufft_backends import make_backend
 
 _SPECTRA_BYTES = 2**27  # of one batch on a device; a product holds about three times as much
+_ALONE = 2  # coils of a frame that a core does by itself: sharing half a millisecond of work costs as much
 
 
 def toeplitz_kernel(
     traj: Tensor, weights: Tensor, shape: tuple[int, int], backend: str = "auto", tolerance: float | None = None
 ) -> Tensor:
-    """Transfer function of F^H W F on the doubled grid.
+    """Transfer function of F^H W F on the doubled grid, at even and odd frequencies.
 
     F^H W F is a Toeplitz matrix: entry (r, s) is the point spread function w(r - s) = 1/(nx ny) sum_j w_j exp(2 pi i
-    k_j (r - s)), for differences up to n - 1 in each direction. On a grid of 2n the convolution is circular and exact
-    (Fessler et al., doi 10.1109/TSP.2005.853152). Real weights make the function Hermitian, and its transform real.
+    k_j (r - s)), for differences up to n - 1 in each direction. Real weights make it Hermitian, and its transform real.
 
     Parameters
     ----------
@@ -36,7 +44,9 @@ def toeplitz_kernel(
 
     Returns
     -------
-    (frames, 2 ny, 2 nx) real
+    (frames, 4, ny, nx) real
+        A quarter of the function at frequencies even along both axes, odd along x, odd along y, odd along both: their
+        sum's mean is that of the gram's diagonal.
     """
     ny, nx = shape
     library = make_backend(backend, traj.device, traj.dtype, tolerance)
@@ -46,8 +56,9 @@ def toeplitz_kernel(
     # Differences of -n occur in no pair of pixels and have no mirror image; without them the transform is exactly real.
     psf[:, 0, :] = 0
     psf[:, :, 0] = 0
-    transfer: Tensor = torch.fft.fft2(torch.fft.ifftshift(psf, dim=(-2, -1))).real.contiguous() / (nx * ny)
-    return transfer
+    transfer = torch.fft.fft2(torch.fft.ifftshift(psf, dim=(-2, -1))).real
+    # A quarter, as each of the four inverse transforms divides by n x n, and that of the doubled grid by four times it.
+    return torch.stack([transfer[:, y::2, x::2] for y in (0, 1) for x in (0, 1)], 1) / (4 * nx * ny)
 
 
 class ToeplitzGram(LinearOperator):
@@ -55,7 +66,7 @@ class ToeplitzGram(LinearOperator):
 
     Parameters
     ----------
-    kernel : (frames, 2 ny, 2 nx)
+    kernel : (frames, 4, ny, nx)
         From :func:`toeplitz_kernel`.
     csm : (coils, ny, nx)
         Receive maps.
@@ -68,41 +79,59 @@ class ToeplitzGram(LinearOperator):
 
     def __init__(self, kernel: Tensor, csm: Tensor) -> None:
         ny, nx = csm.shape[-2:]
-        if kernel.ndim != 3 or tuple(kernel.shape[1:]) != (2 * ny, 2 * nx):
-            raise DataError(f"a kernel of shape {tuple(kernel.shape)}", f"(frames, {2 * ny}, {2 * nx})")
+        if kernel.ndim != 4 or tuple(kernel.shape[1:]) != (4, ny, nx):
+            raise DataError(f"a kernel of shape {tuple(kernel.shape)}", f"(frames, 4, {ny}, {nx})")
         self.kernel, self.csm = kernel, csm
+        self._maps: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(frames, ny, nx) -> (frames, ny, nx)."""
         ny, nx = self.csm.shape[-2:]
         if x.ndim != 3 or tuple(x.shape) != (self.kernel.shape[0], ny, nx):
             raise DataError(f"images of shape {tuple(x.shape)}", f"({self.kernel.shape[0]}, {ny}, {nx})")
+        if self._maps is None:
+            maps = self.csm[:, None] * _waves((ny, nx), self.csm.dtype, self.csm.device)
+            self._maps = maps, maps.conj().resolve_conj()
         if x.device.type == "cpu":
-            return self._in_lanes(x)
+            return self._in_lanes(x, *self._maps)
         n = at_once(_SPECTRA_BYTES // (len(self.csm) * self.kernel[0].numel() * x.element_size()))
         parts = zip(x.split(n), self.kernel.split(n), strict=True)  # type: ignore[no-untyped-call]
-        return torch.cat([_product(images, kernel, self.csm) for images, kernel in parts])
+        return torch.cat([_product(images, kernel, *self._maps) for images, kernel in parts])
 
-    def _in_lanes(self, x: Tensor) -> Tensor:
+    def _in_lanes(self, x: Tensor, maps: Tensor, conjugate: Tensor) -> Tensor:
         """A frame, or a part of a single frame's coils, after the other in each lane.
 
         One frame's spectra stay in a CPU's caches, and those of many do not: two to three times as fast.
         """
+        if len(x) == 1 and len(maps) <= _ALONE:
+            return _product(x, self.kernel, maps, conjugate)
         if len(x) == 1:
             # Twice as many as lanes: one that begins late, or has to wait, leaves more of them to the other.
-            parts = self.csm.chunk(2 * n_lanes() if n_lanes() > 1 else 1)
-            return torch.stack(in_lanes([partial(_product, x, self.kernel, csm) for csm in parts])).sum(0)
+            n = 2 * n_lanes() if n_lanes() > 1 else 1
+            coils = zip(maps.chunk(n), conjugate.chunk(n), strict=True)
+            return torch.stack(in_lanes([partial(_product, x, self.kernel, *part) for part in coils])).sum(0)
         frames = zip(x.split(1), self.kernel.split(1), strict=True)  # type: ignore[no-untyped-call]
-        return torch.cat(in_lanes([partial(_product, image, kernel, self.csm) for image, kernel in frames]))
+        return torch.cat(in_lanes([partial(_product, image, kernel, maps, conjugate) for image, kernel in frames]))
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The same as forward: weights are real."""
         return self.forward(y)
 
 
-def _product(x: Tensor, kernel: Tensor, csm: Tensor) -> Tensor:
-    ny, nx = x.shape[-2:]
-    spectrum = torch.fft.fft2(csm * x[:, None], s=(2 * ny, 2 * nx))
-    spectrum *= kernel[:, None]
-    coils: Tensor = torch.fft.ifft2(spectrum)[..., :ny, :nx]
-    return (csm.conj() * coils).sum(1)
+def _product(x: Tensor, kernel: Tensor, maps: Tensor, conjugate: Tensor) -> Tensor:
+    """Of (frames, ny, nx) and (frames, 4, ny, nx) with maps (coils, 4, ny, nx) of each wave, and their conjugate."""
+    spectra = torch.fft.fft2(maps * x[:, None, None])
+    spectra *= kernel[:, None]
+    images = torch.fft.ifft2(spectra)
+    images *= conjugate
+    combined: Tensor = images.sum((1, 2))
+    return combined
+
+
+@cache
+def _waves(shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(4, ny, nx): exp(-pi i r / n) along no axis, x, y, both."""
+    along_y, along_x = (torch.arange(n, dtype=torch.float64, device=device) * (-math.pi / n) for n in shape)
+    none_y, none_x = torch.zeros_like(along_y), torch.zeros_like(along_x)
+    turns = torch.stack([y[:, None] + x for y in (none_y, along_y) for x in (none_x, along_x)])
+    return torch.polar(torch.ones_like(turns), turns).to(dtype)

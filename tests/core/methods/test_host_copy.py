@@ -88,7 +88,7 @@ def test_only_what_is_new_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not moved
     method.history[2].kernel.mul_(2)  # type: ignore[attr-defined]
     copy.update(method)
-    assert [tuple(tensor.shape) for tensor in moved] == [(1, 2 * scan().shape[0], 2 * scan().shape[1])]
+    assert [tuple(tensor.shape) for tensor in moved] == [(1, 4, *scan().shape)]
 
 
 def test_parameters_are_those_of_the_method_and_not_copies() -> None:

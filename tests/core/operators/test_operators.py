@@ -124,11 +124,11 @@ def test_second_derivatives_exist() -> None:
             "coil images of shape (2, 4, 8, 9); expected (frames, 3,",
         ),
         (
-            lambda: ToeplitzGram(torch.zeros(2, 8, 8), rand(3, 8, 8)),
-            "a kernel of shape (2, 8, 8); expected (frames, 16, 16)",
+            lambda: ToeplitzGram(torch.zeros(2, 8, 8), rand(3, 8, 9)),
+            "a kernel of shape (2, 8, 8); expected (frames, 4, 8, 9)",
         ),
         (
-            lambda: ToeplitzGram(torch.zeros(2, 8, 8), rand(3, 4, 4)).forward(rand(3, 4, 4)),
+            lambda: ToeplitzGram(torch.zeros(2, 4, 4, 4), rand(3, 4, 4)).forward(rand(3, 4, 4)),
             "images of shape (3, 4, 4); expected (2, 4, 4)",
         ),
     ],
