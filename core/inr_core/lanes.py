@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import Generic, TypeVar
@@ -42,6 +42,14 @@ def in_lanes(work: Sequence[Callable[[], T]]) -> list[T]:
         for helper in helpers:
             helper.result()
     return pieces.results()
+
+
+def beside(work: Callable[[], T]) -> Future[T]:
+    """Begin work that nobody waits for yet, on one thread and without gradients; its result or error is in the future.
+
+    All such work of a process takes its turn on a single thread.
+    """
+    return _background().submit(torch.no_grad()(work))
 
 
 @contextmanager
@@ -101,6 +109,12 @@ def _pool() -> ThreadPoolExecutor:
         pool.submit(ready.wait)
     ready.wait()
     return pool
+
+
+@cache
+def _background() -> ThreadPoolExecutor:
+    n_lanes()  # before its thread exists
+    return ThreadPoolExecutor(1, "beside", initializer=_use_one_thread)
 
 
 def _use_one_thread() -> None:

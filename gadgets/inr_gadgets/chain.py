@@ -137,7 +137,11 @@ class Chain:
             for gadget in self.gadgets:
                 if gadget.works_while_idle:
                     waker = handoffs[-1].close if handoffs else interrupt
-                    handoffs.append(Handoff(stage, self._depth, interrupt=waker, name=f"before {gadget.name}"))
+                    handoffs.append(
+                        Handoff(
+                            stage, self._depth, interrupt=waker, prepare=gadget.prepare, name=f"before {gadget.name}"
+                        )
+                    )
                     stage = gadget.process(handoffs[-1])
                 else:
                     stage = _closing(gadget.process(stage), stage)

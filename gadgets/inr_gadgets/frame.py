@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gadgetron.types.recon_data import ReconBit, ReconBuffer, ReconData, SamplingDescription
 
 from inr_gadgets.clock import TICK_MS, elapsed
 from inr_gadgets.imaging.physiology import Physiology
+
+if TYPE_CHECKING:
+    from inr_core.methods.live import Gridded
 
 # Positions in the first readout header's user_int that carry what ReconData has no place for.
 FRAME_INDEX_SLOT, GROUP_INDEX_SLOT, _STRIDE_SLOT = 7, 6, 5
@@ -99,10 +102,13 @@ class Frame(ReconData):  # type: ignore[misc]
         The sequence's repetition time, 0 if unknown; set by whoever knows the scan's header.
     physiology : Physiology or None
         The waveforms of the scan; set by whoever reads them.
+    gridded : inr_core.methods.live.Gridded or None
+        The frame gridded before its turn, if it was.
     """
 
     repetition_ms: float = 0.0
     physiology: Physiology | None = None
+    gridded: Gridded | None = None
 
     def __init__(
         self,

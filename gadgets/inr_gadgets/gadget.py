@@ -79,6 +79,13 @@ class Gadget(ABC):
         """
         cls.read_parameters(values)
 
+    def prepare(self, item: Any) -> None:  # noqa: B027 - most gadgets have nothing to do
+        """Work ahead on an item that waits for its turn: called in another thread, if at all, as others are processed.
+
+        Of gadgets with ``works_while_idle`` only. What it finds out it leaves on the item; an item that cannot be taken
+        is left as it is, for :meth:`process` to say so.
+        """
+
     @abstractmethod
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
         """Turn the stage's input into its output, until the input ends; items of other types are handed on as they are.

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_PREPARED = 4  # items that wait prepared
 _JOIN_S = 30.0  # how long close() waits for a producer that computes; one that waits for data ends at once
 
 
@@ -28,6 +29,7 @@ class Handoff(Generic[T]):
         depth: int = 32,
         *,
         interrupt: Callable[[], None] | None = None,
+        prepare: Callable[[T], None] | None = None,
         name: str = "handoff",
     ) -> None:
         """Start to produce.
@@ -40,12 +42,14 @@ class Handoff(Generic[T]):
             How many items may wait.
         interrupt
             Makes an iterable that waits for input come back; called by :meth:`close`.
+        prepare
+            Called with an item before it is queued, in the new thread, while few wait: what it makes takes memory.
         name
             Of the thread.
         """
         if depth < 1:
             raise ValueError(f"depth = {depth}, expected at least 1")
-        self._iterable, self._depth, self._interrupt = iterable, depth, interrupt
+        self._iterable, self._depth, self._interrupt, self._prepare = iterable, depth, interrupt, prepare
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
         self._error: BaseException | None = None
@@ -94,6 +98,8 @@ class Handoff(Generic[T]):
         error: BaseException | None = None
         try:
             for item in self._iterable:
+                if self._prepare is not None and len(self._items) < _PREPARED:
+                    self._prepare(item)
                 if not self._put(item):
                     break
         except BaseException as caught:  # noqa: BLE001 - it is raised in the consumer's thread

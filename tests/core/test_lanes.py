@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inr_core import lanes
-from inr_core.lanes import in_lanes, one_thread
+from inr_core.lanes import beside, in_lanes, one_thread
 
 
 @pytest.fixture
@@ -107,3 +107,22 @@ def test_a_thread_that_begins_beside_one_that_has_a_single_thread_gets_all_of_th
         thread.start()
         thread.join()
     assert seen == [2]
+
+
+def test_work_beside_has_one_thread_no_gradients_and_a_turn() -> None:
+    seen = []
+
+    def work(number: int) -> int:
+        seen.append((number, torch.get_num_threads(), torch.is_grad_enabled(), threading.current_thread()))
+        return 2 * number
+
+    assert [future.result() for future in [beside(partial(work, number)) for number in range(3)]] == [0, 2, 4]
+    assert [(number, threads, grad) for number, threads, grad, _ in seen] == [(n, 1, False) for n in range(3)]
+    assert {thread for *_, thread in seen} != {threading.current_thread()}
+    assert len({thread for *_, thread in seen}) == 1
+
+
+def test_an_error_of_work_beside_waits_for_who_asks() -> None:
+    failed = beside(lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        failed.result()

@@ -44,6 +44,33 @@ def test_an_error_comes_after_what_was_produced_before_it() -> None:
     assert list(handoff) == []  # raised once
 
 
+def test_few_items_are_prepared_in_the_producers_thread_before_they_are_seen() -> None:
+    prepared, threads = list[int](), set[threading.Thread]()
+
+    def prepare(number: int) -> None:
+        prepared.append(number)
+        threads.add(threading.current_thread())
+
+    handoff = Handoff(range(20), 8, prepare=prepare)
+    until(lambda: len(handoff._items) == 8)
+    time.sleep(0.02)
+    assert prepared == [0, 1, 2, 3]  # what is prepared takes memory
+    assert threading.current_thread() not in threads
+    assert list(handoff) == list(range(20))
+
+
+def test_an_error_of_the_preparation_is_an_error_of_the_input() -> None:
+    def prepare(number: int) -> None:
+        if number == 2:
+            raise KeyError("two")
+
+    handoff = Handoff(range(5), 8, prepare=prepare)
+    until(lambda: handoff._ended)
+    assert [next(handoff), next(handoff)] == [0, 1]
+    with pytest.raises(KeyError, match="two"):
+        next(handoff)
+
+
 def test_it_is_bounded() -> None:
     produced = []
 

@@ -45,7 +45,7 @@ class GraspMethod(PredictedCg):
 
         A time limit or a stop leaves the images as good as they have become by then.
         """
-        self.settle()
+        self._finish()
         if self.calibration.csm is None or len(self.history) < 2:
             return None
         return self._grasp(self.history, self.calibration.csm, control or Control())

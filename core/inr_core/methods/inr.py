@@ -151,7 +151,7 @@ class InrMethod(GraspMethod):
         Where the field had no time to become better than the draft, the draft is the series, and its remark says so.
         It exists at the measured frames and pixels only: where finer ones were asked for, that is a failure.
         """
-        self.settle()
+        self._finish()
         csm, control, trainer = self.calibration.csm, control or Control(), self._field()
         if csm is None or trainer is None or len(self.history) < 2:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -87,13 +87,29 @@ class RefinedSeries:
     failure: InrError | None = None
 
 
-class _Gridded(NamedTuple):
-    """A frame that was gridded, its compressed samples and their trajectory, and the samples that it was made of."""
+class Gridded(NamedTuple):
+    """A frame that was gridded.
+
+    Attributes
+    ----------
+    frame
+        The frame.
+    samples, points
+        Its compressed samples and their trajectory, on the device.
+    source
+        The samples that it was made of.
+    matrix
+        The compression.
+    ahead
+        Whether it was gridded before its turn.
+    """
 
     frame: MeasuredFrame
     samples: Tensor
     points: Tensor
     source: Tensor
+    matrix: Tensor | None
+    ahead: bool = False
 
 
 class LiveMethod(ABC):
@@ -125,7 +141,7 @@ class LiveMethod(ABC):
         self.query = SeriesQuery()  # set by the host, of methods that are continuous
         self.due = math.inf  # set by the host: when the next image should be ready, on the monotonic clock
         self._unsettled: MeasuredFrame | None = None
-        self._gridded: _Gridded | None = None
+        self._gridded: Gridded | None = None
         self._resumed: Learnt | None = None  # until the first frame
 
     @torch.no_grad()
@@ -144,7 +160,7 @@ class LiveMethod(ABC):
         -------
         (ny, nx) complex64, in the units of the unitary transform (see :class:`inr_core.operators.nufft.Nufft`).
         """
-        frame, samples, points, _ = self._grid(kspace, traj)
+        frame, samples, points, *_ = self._grid(kspace, traj)
         self._gridded = None
         self._keep_samples(samples, points)
         self._unsettled = frame
@@ -165,12 +181,37 @@ class LiveMethod(ABC):
         """
         return self._as_expected(self._grid(kspace, traj).frame)
 
+    @torch.no_grad()
+    @one_thread()
+    def grid_ahead(self, kspace: Tensor, traj: Tensor) -> Gridded | None:
+        """Grid a frame that is not the next yet, in any thread and while another frame is reconstructed.
+
+        Arguments as of :meth:`add_frame`. What it gives is for :meth:`expect`.
+
+        Returns
+        -------
+        None where that cannot be done: before the first frame, which says how coils are compressed, on a device, and
+        for data that :meth:`add_frame` would not take either.
+        """
+        matrix = self.calibration.matrix
+        if matrix is None or self._resumed is not None or self.device.type != "cpu":
+            return None
+        try:
+            return self._gridded_of(kspace, traj)._replace(ahead=True)
+        except InrError:
+            return None  # said when its turn has come
+
+    def expect(self, gridded: Gridded | None) -> None:
+        """The frame that comes next was gridded ahead: its samples must be the tensor that :meth:`add_frame` gets."""
+        if gridded is not None and gridded.matrix is self.calibration.matrix and self._resumed is None:
+            self._gridded = gridded
+
     def pause(self) -> None:  # noqa: B027 - most methods have nothing to do
         """Told that time has passed without frames: what moves may be anywhere when the next one comes."""
 
     def learnt(self) -> Learnt | None:
         """What another scan of the slice can begin with; None before the first frame."""
-        self.settle()
+        self._finish()
         calibration = self.calibration
         if calibration.matrix is None or calibration.csm is None or calibration.average is None:
             return None
@@ -204,27 +245,44 @@ class LiveMethod(ABC):
     def settle(self) -> None:
         """Do what the last frame left to do and its image did not need: call it once the image has been sent.
 
-        Where it is not called, the next frame begins with it, and nothing comes out differently.
+        Where it is not called, the next frame begins with it, and nothing comes out differently. Receive maps are
+        fitted beside the frames that follow where those are due at some time, and the first of them that finds new
+        maps ready has them.
         """
         frame, self._unsettled = self._unsettled, None
         if frame is not None and frame.index >= _CALIBRATED_FIRST:
-            self._calibrate(frame)
+            self._calibrate(frame, at_once=math.isinf(self.due) or self.device.type != "cpu")
+        self._adopt_maps(wait=False)
 
-    def _grid(self, kspace: Tensor, traj: Tensor) -> _Gridded:
+    def _finish(self) -> None:
+        """Settle, and have the newest maps: what comes next is no frame."""
+        self.settle()
+        self._adopt_maps(wait=True)
+
+    def _grid(self, kspace: Tensor, traj: Tensor) -> Gridded:
         """The next frame, gridded once."""
         if self._gridded is None or self._gridded.source is not kspace:
+            self._gridded = None
             self.settle()
-            # Where the samples are: fewer coils travel to the device, and nothing waits for it.
-            samples = self.calibration.compress(kspace).to(self.device)
-            exponent = self._measurement.ramp_exponent
-            frame = MeasuredFrame.from_samples(self.n_frames, samples, traj, self.shape, exponent)
+            gridded = self._gridded_of(kspace, traj)
             if self._resumed is not None:
-                factor = self._units(frame, self._resumed)
+                factor = self._units(gridded.frame, self._resumed)
                 self._resumed = None
                 # Of data that have nothing to do with it nothing can be said, and they will not fit.
                 self._take_units(factor if math.isfinite(abs(factor)) and factor != 0 else 1.0)
-            self._gridded = _Gridded(frame, samples, traj.to(self.device), kspace)
+            self._gridded = gridded
+        elif self._gridded.ahead:
+            self.settle()
+            frame = replace(self._gridded.frame, index=self.n_frames)
+            self._gridded = self._gridded._replace(frame=frame, ahead=False)
         return self._gridded
+
+    def _gridded_of(self, kspace: Tensor, traj: Tensor) -> Gridded:
+        # Where the samples are: fewer coils travel to the device, and nothing waits for it.
+        samples = self.calibration.compress(kspace).to(self.device)
+        exponent = self._measurement.ramp_exponent
+        frame = MeasuredFrame.from_samples(self.n_frames, samples, traj, self.shape, exponent)
+        return Gridded(frame, samples, traj.to(self.device), kspace, self.calibration.matrix)
 
     def _take_units(self, factor: complex) -> None:
         """Multiply what an earlier scan has left by a factor."""
@@ -234,10 +292,18 @@ class LiveMethod(ABC):
         """Whether a frame is what those before it let expect."""
         return True
 
-    def _calibrate(self, frame: MeasuredFrame) -> None:
+    def _calibrate(self, frame: MeasuredFrame, *, at_once: bool = True) -> None:
         before = self.calibration.csm
-        changed = self.calibration.update(frame.coil_images)
-        if changed and before is not None and self.calibration.csm is not None:
+        if self.calibration.update(frame.coil_images, at_once=at_once):
+            self._tell_of_maps(before)
+
+    def _adopt_maps(self, *, wait: bool) -> None:
+        before = self.calibration.csm
+        if self.calibration.adopt(wait=wait):
+            self._tell_of_maps(before)
+
+    def _tell_of_maps(self, before: Tensor | None) -> None:
+        if before is not None and self.calibration.csm is not None:
             self._maps_changed(before, self.calibration.csm)
 
     @property

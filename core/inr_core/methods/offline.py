@@ -39,7 +39,7 @@ class OfflineMethod(PredictedCg):
 
     def refine(self, control: Control | None = None) -> RefinedSeries | None:
         """The series of all frames that are kept; None without a frame."""
-        self.settle()
+        self._finish()
         if self.calibration.csm is None:
             return None
         data = SliceData(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from inr_core.coils import SmoothMaps, compression_matrix
 from inr_core.errors import DataError
+from inr_core.lanes import beside
 from inr_core.solvers.learnt import Learnt
 
 _GROWTH = 1.6  # maps are refreshed at frames 1, 2, 3, 5, 8, 13 ..: when there is so much more data than last time
@@ -37,6 +41,7 @@ class Calibration:
         self._sum: Tensor | None = None
         self._maps: SmoothMaps | None = None
         self._fitted: Tensor | None = None
+        self._fit: Future[Tensor] | None = None  # that is under way beside the frames
         self._frames, self._next = 0, 1
 
     @property
@@ -75,18 +80,38 @@ class Calibration:
         self.matrix = self.matrix.to(kspace.device)  # that of an earlier scan is where the images are
         return torch.einsum("vc,csm->vsm", self.matrix, kspace)
 
-    def update(self, coil_images: Tensor) -> bool:
-        """Take in a frame's coil images (coils, ny, nx), gridded; True when the maps changed."""
+    def update(self, coil_images: Tensor, *, at_once: bool = True) -> bool:
+        """Take in a frame's coil images; True when the maps changed.
+
+        Parameters
+        ----------
+        coil_images : (coils, ny, nx)
+            Gridded.
+        at_once
+            Whether to wait for new maps where it is time for them; else they are fitted beside what follows, until
+            :meth:`adopt` finds them ready.
+        """
         if self._frames >= self.last:
             return False
         self._sum = coil_images.clone() if self._sum is None else self._sum + coil_images
         self._frames += 1
-        if self._frames < self._next:
+        if self._frames < self._next or self._fit is not None:
             return False
         self._next = max(self._frames + 1, round(self._frames * _GROWTH))
         if self._maps is None:
             shape = (int(coil_images.shape[1]), int(coil_images.shape[2]))
             self._maps = SmoothMaps(shape, self.degree, device=coil_images.device)
-        self._fitted = self._maps.fit(self._sum, self._fitted)
-        self.csm = self._fitted
+        fit = partial(self._maps.fit, self._sum, self._fitted)
+        if not at_once:
+            self._fit = beside(fit)
+            return False
+        self.csm = self._fitted = fit()
+        return True
+
+    def adopt(self, *, wait: bool) -> bool:
+        """Take over maps that were fitted beside the frames, where they are ready or are waited for; True if so."""
+        if self._fit is None or not (wait or self._fit.done()):
+            return False
+        fit, self._fit = self._fit, None
+        self.csm = self._fitted = fit.result()
         return True

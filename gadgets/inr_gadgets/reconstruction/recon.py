@@ -64,6 +64,8 @@ class ReconGadget(Gadget):
     works_while_idle: ClassVar[bool] = True
     parameters: ReconParameters
 
+    _slices: Slices | None = None  # of the scan, once there is one
+
     known_parameters = staticmethod(known_parameters)
     read_parameters = staticmethod(read_parameters)
     check_parameters = staticmethod(check_parameters)
@@ -76,7 +78,7 @@ class ReconGadget(Gadget):
         method = get_method(self.parameters.method)
         described = {"inr_device": device_name(device), "inr_versions": _versions(), "inr_method": method.name}
         self.announce(f"reconstructing by {method.name} ({method.summary}) on {described['inr_device']}")
-        slices = Slices(
+        self._slices = slices = Slices(
             lambda shape: self._guard.make(partial(self._method, shape), device),
             self._guard,
             self.announce,
@@ -104,7 +106,7 @@ class ReconGadget(Gadget):
                 continue
             frame.repetition_ms, frame.physiology = repetition_ms, physiology
             schedule.arrived(frame.arrived, after_pause=slices.paused_before(frame))
-            due = math.inf if self.parameters.deterministic else schedule.due(frame)
+            due = math.inf if self.parameters.deterministic else schedule.due(frame, time.monotonic())
             state, image = self._live(slices, frame, due, described)
             if self.parameters.offline:
                 state.held.append(image)
@@ -135,6 +137,12 @@ class ReconGadget(Gadget):
             yield from numbers.give(self._after_scan(after))
         elif self.parameters.offline:
             yield from numbers.give(image for states in slices.all() for state in states for image in state.held)
+
+    def prepare(self, item: Any) -> None:
+        """Grid a frame while those before it are reconstructed."""
+        state = self._slices.current.get(item.group) if isinstance(item, Frame) and self._slices is not None else None
+        if state is not None and state.method.shape == item.matrix[::-1]:
+            item.gridded = state.method.grid_ahead(*_tensors(item))
 
     def _warm_state(self) -> ScanState | None:
         """What to begin with, before any work is done for a scan that cannot be begun as it was asked for."""
@@ -193,9 +201,7 @@ class ReconGadget(Gadget):
         self, slices: Slices, frame: Frame, due: float, described: dict[str, str]
     ) -> tuple[SliceState, ismrmrd.Image]:
         """The state of the frame's slice, and the live image."""
-        import torch
-
-        kspace, traj = torch.from_numpy(frame.kspace), torch.from_numpy(frame.traj)
+        kspace, traj = _tensors(frame)
         state = slices.state_for(frame, kspace, traj)
         number = state.next_number
         state.method.due = due
@@ -254,6 +260,15 @@ def warm_up(stopped: Callable[[], bool] = lambda: False) -> None:
             method.add_frame(noise, traj)
             method.tune()
         method.refine(Control(stopped=stopped))
+
+
+def _tensors(frame: Frame) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples and trajectory; the same tensors again for a frame that was gridded."""
+    import torch
+
+    if frame.gridded is not None:
+        return frame.gridded.source, frame.gridded.points
+    return torch.from_numpy(frame.kspace), torch.from_numpy(frame.traj)
 
 
 def _versions() -> str:

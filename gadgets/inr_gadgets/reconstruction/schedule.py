@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from inr_core.solvers.effort import running_mean
 from inr_gadgets.frame import Frame
 
+_DISPLAY_S = 0.04  # sooner than this nobody sees an image
+_LATE = 0.75  # of the time between frames that a late one gets
 _FORGIVEN = 0.97  # part of a step's time that is remembered when there was none for it
 
 
@@ -15,7 +17,8 @@ _FORGIVEN = 0.97  # part of a step's time that is remembered when there was none
 class Schedule:
     """Deadlines of frames, and how long a training step takes: running means of what was measured.
 
-    The image of a frame is due before the next frame is complete, or ``latency_s`` after its last readout. When the
+    The image of a frame is due before the next frame is complete (where frames come faster than a display shows them,
+    when that can show it), or ``latency_s`` after its last readout. When the
     chain is behind, what a frame has waited is no longer there for its own work: training steps are dropped first (no
     step begins while a frame waits), then iterations (the method's, by the time it is given), and never a frame.
 
@@ -49,18 +52,20 @@ class Schedule:
         """A training step took so long."""
         self.step_s = running_mean(self.step_s or math.inf, seconds)
 
-    def due(self, frame: Frame) -> float:
+    def due(self, frame: Frame, now: float) -> float:
         """When the image of the frame that arrived last should be ready, on the monotonic clock.
 
-        Infinity where nobody waits for it.
+        Infinity where nobody waits for it. A frame whose turn comes late has most of the time between frames all the
+        same: a delay is made up for in a few frames, and not by the work on one of them.
 
         Frames that come much faster than the sequence can play them are a file's: nobody waits for those.
         """
         duration_s = self.repetition_s * len(frame.headers) * frame.partitions
         if not self.interval_s > 0.5 * duration_s > 0:
             return math.inf
-        time_s = self.latency_s or max(duration_s, self._usual_interval(duration_s))
-        return frame.arrived + time_s * min(1.0, (self.together + 1) / frame.partitions)
+        time_s = self.latency_s or max(duration_s, self._usual_interval(duration_s), _DISPLAY_S)
+        on_time = frame.arrived + time_s * min(1.0, (self.together + 1) / frame.partitions)
+        return max(on_time, now + _LATE * self._usual_interval(duration_s) / frame.partitions)
 
     def time_for_a_step(self, now: float) -> bool:
         """Whether a step now ends before the next frame is due.

@@ -164,13 +164,17 @@ class Slices:
             self._recall(state, frame, kspace, traj)
         elif state.doubted and method.n_frames == 1 and self._goes_back(state, frame, kspace, traj):
             state = self.current[frame.group]
-        elif not self._guard.run(method, lambda: method.fits(kspace, traj)):
+        elif not self._fits(method, frame, kspace, traj):
             text = "the data contradict the frames before (the patient moved?): a new reconstruction begins"
             self._end(state, text, warning=True)
             state = self._begin_anew(frame, kspace, "sudden change")
             state.doubted = True
         self._bound(frame.group)
         return state
+
+    def _fits(self, method: LiveMethod, frame: Frame, kspace: Tensor, traj: Tensor) -> bool:
+        method.expect(frame.gridded)
+        return self._guard.run(method, lambda: method.fits(kspace, traj))
 
     def learnt(self) -> ScanState:
         """What another scan of these slices can begin with."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import fields
 from functools import cache
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,7 @@ from inr_core.operators.nufft import Nufft
 from inr_core.phantoms import CoilArray, Ellipses, Grid, kspace
 from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.control import Control
+from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.slice_data import SliceData
 from inr_core.trajectory import radial_trajectory, spoke_angles
 from radial import RadialScan, cine_scan, error
@@ -207,11 +212,104 @@ def test_data_without_signal_are_refused(name: str) -> None:
         made(scan, name).add_frame(torch.zeros_like(scan.kspace[0]), scan.traj[0])
 
 
+# -- gridded ahead, and maps beside the frames ---------------------------------------------------------------------
+
+
+def ahead(scan: RadialScan, method: LiveMethod) -> Tensor:
+    """The live images of a scan each frame of which is gridded while the one before it is reconstructed."""
+    images, gridded = [], None
+    for number in range(len(scan.kspace)):
+        method.expect(gridded)
+        assert method.fits(scan.kspace[number], scan.traj[number])
+        following = number + 1 if number + 1 < len(scan.kspace) else number
+        gridded = method.grid_ahead(scan.kspace[following], scan.traj[following])
+        assert gridded is not None
+        images.append(method.add_frame(scan.kspace[number], scan.traj[number]))
+    return torch.stack(images)
+
+
+@pytest.mark.parametrize("name", ["inr", "nufft"])
+def test_frames_that_were_gridded_ahead_give_the_same_images(name: str) -> None:
+    scan = cine_scan(frames=6)
+    method = made(scan, name)
+    # The first frame has yet to say how coils are compressed.
+    assert method.grid_ahead(scan.kspace[0], scan.traj[0]) is None
+    torch.testing.assert_close(ahead(scan, method), live(scan, made(scan, name), 0), rtol=0, atol=0)
+    if name == "inr":
+        assert [frame.index for frame in method.history] == list(range(6))  # type: ignore[attr-defined]
+
+
+def test_what_was_gridded_ahead_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = cine_scan(frames=2)
+    method = made(scan)
+    method.add_frame(scan.kspace[0], scan.traj[0])
+    gridded = method.grid_ahead(scan.kspace[1], scan.traj[1])
+    monkeypatch.setattr(MeasuredFrame, "from_samples", None)
+    method.expect(gridded)
+    method.add_frame(scan.kspace[1], scan.traj[1])
+    with pytest.raises(TypeError):
+        method.add_frame(scan.kspace[0], scan.traj[0])
+
+
+def test_what_another_reconstruction_has_gridded_is_not_used() -> None:
+    scan = cine_scan(frames=2)
+    method, other = made(scan), made(scan, virtual_coils=2)
+    for each in (method, other):
+        each.add_frame(scan.kspace[0], scan.traj[0])
+    plain = made(scan)
+    method.expect(other.grid_ahead(scan.kspace[1], scan.traj[1]))
+    image = method.add_frame(scan.kspace[1], scan.traj[1])
+    torch.testing.assert_close(image, live(scan, plain, 0)[1], rtol=0, atol=0)
+
+
+def test_data_that_cannot_be_gridded_are_refused_in_their_turn() -> None:
+    scan = cine_scan(frames=2)
+    method = made(scan)
+    method.add_frame(scan.kspace[0], scan.traj[0])
+    bad = torch.full_like(scan.kspace[1], math.nan)
+    gridded = method.grid_ahead(bad, scan.traj[1])
+    assert gridded is None
+    method.expect(gridded)
+    with pytest.raises(DataError, match="samples that are not finite"):
+        method.add_frame(bad, scan.traj[1])
+
+
+def test_maps_of_frames_that_are_awaited_are_fitted_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    futures = list[Future[Any]]()
+
+    def later(_: Any) -> Future[Any]:
+        futures.append(Future())
+        return futures[-1]
+
+    monkeypatch.setattr("inr_core.solvers.calibration.beside", later)
+    scan = cine_scan(frames=6)
+    method = made(scan)
+    method.due = time.monotonic() + 1e6
+    for number in range(3):
+        method.add_frame(scan.kspace[number], scan.traj[number])
+    before = method.calibration.csm
+    assert before is not None
+    method.settle()
+    assert len(futures) == 1
+    method.add_frame(scan.kspace[3], scan.traj[3])
+    assert method.calibration.csm is before
+    futures[0].set_result(-before)
+    method.settle()
+    torch.testing.assert_close(method.calibration.csm, -before)
+    # The refinement has the newest maps: it waits for those that are not ready.
+    method.add_frame(scan.kspace[4], scan.traj[4])
+    method.settle()
+    assert len(futures) == 2
+    Timer(0.05, futures[1].set_result, [before]).start()
+    assert method.learnt() is not None
+    torch.testing.assert_close(method.calibration.csm, before)
+
+
 class Turning(Calibration):
     """Receive maps whose phase, which is free, is another one after each refresh."""
 
-    def update(self, coil_images: Tensor) -> bool:
-        changed = super().update(coil_images)
+    def update(self, coil_images: Tensor, *, at_once: bool = True) -> bool:
+        changed = super().update(coil_images, at_once=at_once)
         if changed and self.csm is not None:
             self._turns = 1 + getattr(self, "_turns", 0)
             ramp = torch.linspace(-0.2, 0.2, self.csm.shape[-1])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 import torch
@@ -34,6 +37,45 @@ def test_maps_are_refreshed_often_at_first_then_ever_more_seldom() -> None:
     ratios = [b / a for a, b in itertools.pairwise(changed[2:])]
     assert all(1.4 <= ratio <= 1.8 for ratio in ratios)
     assert 64 / 1.8 < changed[-1] <= 64
+
+
+def test_maps_that_are_fitted_beside_the_frames_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = list[Callable[[], Any]]()
+
+    def later(work: Callable[[], Any]) -> Future[Any]:
+        future: Future[Any] = Future()
+        waiting.append(lambda: future.set_result(work()))
+        return future
+
+    monkeypatch.setattr("inr_core.solvers.calibration.beside", later)
+    images = [rand(4, 9, 8, seed=number).to(torch.complex64) for number in range(4)]
+    at_once, beside = Calibration(4, 2), Calibration(4, 2)
+    for calibration in (at_once, beside):
+        calibration.update(images[0])
+    at_once.update(images[1])
+    before = beside.csm
+    assert not beside.update(images[1], at_once=False)
+    assert not beside.adopt(wait=False)
+    # Frame 3 would be the next with new maps, and 2 is still at it: its data are of the ones after that.
+    assert not beside.update(images[2], at_once=False)
+    assert beside.csm is before
+    assert len(waiting) == 1
+    waiting[0]()
+    assert beside.adopt(wait=False)
+    torch.testing.assert_close(beside.csm, at_once.csm, rtol=0, atol=0)
+    assert not beside.adopt(wait=True)
+    at_once.update(images[2])
+    assert at_once.update(images[3]) is False
+    assert not beside.update(images[3], at_once=False)
+    waiting[1]()
+    assert beside.adopt(wait=True)
+
+
+def test_maps_that_cannot_be_fitted_are_an_error_when_they_are_asked_for() -> None:
+    calibration = Calibration(4, 2)
+    calibration.update(torch.zeros(4, 9, 8, dtype=torch.complex64), at_once=False)
+    with pytest.raises(DataError, match="coil images without any signal"):
+        calibration.adopt(wait=True)
 
 
 def test_after_the_last_frame_nothing_changes_any_more() -> None:

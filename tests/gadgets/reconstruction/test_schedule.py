@@ -10,7 +10,7 @@ import pytest
 
 from inr_gadgets.reconstruction.schedule import Schedule
 
-SPOKES, REPETITION_S = 13, 0.003
+SPOKES, REPETITION_S = 14, 0.003
 DURATION_S = SPOKES * REPETITION_S
 
 
@@ -68,21 +68,35 @@ def test_the_second_frame_of_a_scan_does_not_wait_for_a_step() -> None:
 @pytest.mark.parametrize("slower", [1.0, 2.0, 3.5])
 def test_an_image_is_due_before_the_next_frame(slower: float) -> None:
     schedule = paced(slower * DURATION_S)
-    assert schedule.due(frame(0.0)) == pytest.approx(slower * DURATION_S)
+    assert schedule.due(frame(0.0), 0.0) == pytest.approx(slower * DURATION_S)
+
+
+def test_images_come_no_faster_than_a_display_shows_them() -> None:
+    schedule = Schedule(REPETITION_S / 10)
+    for i in range(10):
+        schedule.arrived(i * DURATION_S / 10)
+    assert schedule.due(frame(0.0), 0.0) == pytest.approx(0.04)
+
+
+def test_a_late_frame_has_most_of_the_time_between_frames() -> None:
+    schedule = paced(DURATION_S)
+    assert schedule.due(frame(0.0), 0.2 * DURATION_S) == pytest.approx(DURATION_S)
+    for late in (0.5, 3.0):  # less than the time between frames: the delay becomes less
+        assert schedule.due(frame(0.0), late * DURATION_S) == pytest.approx((late + 0.75) * DURATION_S)
 
 
 def test_a_pause_is_no_interval() -> None:
     schedule = paced(100 * DURATION_S)
-    assert schedule.due(frame(0.0)) == pytest.approx(DURATION_S)
+    assert schedule.due(frame(0.0), 0.0) == pytest.approx(DURATION_S)
 
 
 def test_the_latency_that_was_asked_for() -> None:
-    assert paced(DURATION_S, latency_s=0.2).due(frame(0.0)) == pytest.approx(0.2)
+    assert paced(DURATION_S, latency_s=0.2).due(frame(0.0), 0.0) == pytest.approx(0.2)
 
 
 def test_nobody_waits_for_a_file() -> None:
-    assert paced(0.1 * DURATION_S).due(frame(0.0)) == math.inf
-    assert Schedule(0.0).due(frame(0.0)) == math.inf  # a header without a repetition time
+    assert paced(0.1 * DURATION_S).due(frame(0.0), 0.0) == math.inf
+    assert Schedule(0.0).due(frame(0.0), 0.0) == math.inf  # a header without a repetition time
 
 
 def test_the_slices_of_a_stack_share_the_time_of_all_partitions() -> None:
@@ -91,7 +105,7 @@ def test_the_slices_of_a_stack_share_the_time_of_all_partitions() -> None:
     for moment in (0.0, 8 * DURATION_S):
         for _ in range(4):
             schedule.arrived(moment)
-            due.append(schedule.due(frame(moment, partitions=4)))
+            due.append(schedule.due(frame(moment, partitions=4), moment))
     assert schedule.interval_s == 8 * DURATION_S
     elapsed = [at - 8 * DURATION_S for at in due[4:]]
     assert elapsed == pytest.approx([8 * DURATION_S * part for part in (0.25, 0.5, 0.75, 1.0)])
