@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 _SMOOTHING = 0.3  # weight of the newest measurement in running means
 _SLOWER = 1.25  # times the expected that a frame's time counts at most
@@ -24,7 +25,7 @@ class Effort:
     first
         Iterations of the first part, on few coils, which finds where the frame differs and how it moved.
     second
-        Iterations of the second part, on ``coils``.
+        Iterations of the second part, on ``coils``; 0 for none.
     coils
         Strongest virtual coils of the second part.
     """
@@ -35,31 +36,54 @@ class Effort:
 
 
 _LADDER = (
-    (1, 3 / 4),
-    (0.78, 3 / 4),
-    (0.78, 5 / 8),
-    (0.78, 1 / 2),
-    (0.7, 1 / 2),
-    (0.6, 1 / 2),
-    (0.5, 1 / 2),
-    (0.5, 3 / 8),
-    (0.5, 1 / 4),
-    (0.4, 1 / 4),
-    (0.3, 1 / 4),
+    (1, 1, 3 / 4),
+    (3 / 4, 3 / 4, 3 / 4),
+    (3 / 4, 3 / 4, 5 / 8),
+    (3 / 4, 3 / 4, 1 / 2),
+    (3 / 4, 1 / 2, 1 / 2),
+    (1 / 2, 1 / 2, 1 / 2),
+    (1 / 2, 1 / 2, 3 / 8),
+    (1 / 2, 1 / 2, 1 / 4),
+    (1 / 2, 0.3, 1 / 4),
+    (1, 0, 1 / 4),
+    (3 / 4, 0, 1 / 4),
+    (1 / 2, 0, 1 / 4),
 )
-"""Parts of the iterations, and of the coils."""
+_SPARSE_LADDER = (
+    (1, 1, 3 / 4),
+    (1, 1, 1 / 2),
+    (1, 0.8, 1 / 2),
+    (1, 1 / 2, 1 / 2),
+    (1, 0.3, 1 / 2),
+    (1, 0.3, 1 / 4),
+    (1, 0.2, 1 / 4),
+    (1, 0, 1 / 4),
+    (3 / 4, 0, 1 / 4),
+    (1 / 2, 0, 1 / 4),
+)
+"""Parts of the iterations of both parts, and of the coils: few spokes want them early, many on more coils."""
+
+SPARSE = 16.0
+"""Acceleration from which few spokes are few."""
 
 
-def ladder(most: Effort) -> list[Effort]:
-    """Efforts from ``most`` down to three tenths of its iterations, on a quarter of its coils.
+def ladder(most: Effort, *, sparse: bool = False) -> list[Effort]:
+    """Efforts from ``most`` down to half of the first part's iterations alone.
 
-    Each is the best that its time buys, among 24 of 2 to 8 and 3 to 10 iterations on 2 to 8 coils that were measured on
-    a real cine: 37.16, 37.11, 37.04, 36.96, 36.87, 36.82, 36.69, 36.45, 36.25, 36.05, 35.54 and 34.52 dB at 13 spokes.
+    Each is the best that its time buys, among 36 of 2 to 11 and 0 to 10 iterations on 2 to 8 coils that were measured
+    on a real cine.
+
+    Parameters
+    ----------
+    most
+        The first one.
+    sparse
+        Whether frames are few spokes, an acceleration of ``SPARSE`` or more.
     """
     steps = [most]
-    for part, of_coils in _LADDER:
-        first, second = (max(1, round(part * n)) for n in (most.first, most.second))
-        step = Effort(first, second, math.ceil(of_coils * most.coils - 1e-9))
+    for of_first, of_second, of_coils in _SPARSE_LADDER if sparse else _LADDER:
+        coils = math.ceil(of_coils * most.coils - 1e-9)
+        step = Effort(max(1, round(of_first * most.first)), round(of_second * most.second), coils)
         if step != steps[-1]:
             steps.append(step)
     return steps
@@ -71,14 +95,27 @@ class Times:
 
     Attributes
     ----------
+    setup_s
+        Seconds that the first part takes beside its iterations.
+    setup_second_s
+        The same of the second part, on as many coils.
     first_s
         Seconds of an iteration of the first part.
     per_coil_s
         What each further coil adds to it.
     """
 
+    setup_s: float = math.nan
+    setup_second_s: float = math.nan
     first_s: float = math.nan
     per_coil_s: float = math.nan
+
+
+class Spent(NamedTuple):
+    """Seconds that a part of a frame took for its set-up and for its iterations."""
+
+    setup_s: float
+    iterations_s: float
 
 
 @cache
@@ -88,50 +125,64 @@ def times_of(shape: tuple[int, int], first_coils: int, device: str) -> Times:
 
 
 class EffortPlan:
-    """Chooses the most that fits the time left, from the measured seconds of an iteration.
+    """Chooses the most that fits the time left, from measured seconds.
 
-    An iteration takes a + b times its coils; the two parts of a frame, on different coils, tell a and b apart.
+    A part of a frame takes a set-up, and an iteration a + b times its coils; the two parts, on different coils, tell a
+    and b apart. Without the set-up, a frame of few iterations would seem to say that these are slow, and the next one
+    would get few, too.
 
     Parameters
     ----------
-    steps
-        Efforts, the most first.
+    most
+        The most effort.
     first_coils
         Of the first part.
     products
-        Applications of the data's operator on the second part's coils that are no iterations.
+        Applications of the data's operator in the second part's set-up.
     """
 
-    def __init__(self, steps: list[Effort], first_coils: int, products: int, times: Times | None = None) -> None:
-        self.steps, self.first_coils, self.products = steps, first_coils, products
+    def __init__(self, most: Effort, first_coils: int, products: int, times: Times | None = None) -> None:
+        self._ladders = {sparse: ladder(most, sparse=sparse) for sparse in (False, True)}
+        self.first_coils, self.products = first_coils, products
         self.times = times or Times()
 
-    def choose(self, remaining_s: float) -> Effort:
+    def choose(self, remaining_s: float, acceleration: float = 1.0) -> Effort:
         """The most that is expected to take no more than ``remaining_s``; the least if nothing does."""
-        for effort in self.steps:
+        steps = self._ladders[acceleration >= SPARSE]
+        for effort in steps:
             if not self.expected_s(effort) > remaining_s:  # nothing measured yet is nan: no reason to hold back
                 return effort
-        return self.steps[-1]
+        return steps[-1]
 
     def expected_s(self, effort: Effort) -> float:
         """Seconds that an effort is expected to take; nan before anything was measured."""
-        more = max(0, effort.coils - self.first_coils)
-        second_s = self.times.first_s + (self.times.per_coil_s * more if more else 0.0)
-        return effort.first * self.times.first_s + (effort.second + self.products) * second_s
+        times = self.times
+        first_s = times.setup_s + effort.first * times.first_s
+        if effort.second == 0:
+            return first_s
+        more = effort.coils - self.first_coils
+        further_s = more * times.per_coil_s if more > 0 else 0.0
+        return (
+            first_s + times.setup_second_s + effort.second * times.first_s + (effort.second + self.products) * further_s
+        )
 
-    def measured(self, effort: Effort, first_s: float, second_s: float) -> None:
-        """Take in how long the two parts of a frame took.
+    def measured(self, effort: Effort, *parts: Spent) -> None:
+        """Take in how long the parts of a frame took.
 
         What held a single frame up, another program on its core, is made up for by the next ones, which have less time
         left, and is no reason for less work in them than fits: in a paced stream of 13 spokes worth 0.1 dB.
         """
-        outlier = (first_s + second_s) / (_SLOWER * self.expected_s(effort))
+        outlier = sum(map(sum, parts)) / (_SLOWER * self.expected_s(effort))
         if outlier > 1:  # nan before anything was measured
-            first_s, second_s = first_s / outlier, second_s / outlier
-        each = first_s / effort.first
-        more = effort.coils - self.first_coils
-        times = self.times
+            parts = tuple(Spent(*(seconds / outlier for seconds in part)) for part in parts)
+        times, each = self.times, parts[0].iterations_s / effort.first
+        times.setup_s = running_mean(times.setup_s, parts[0].setup_s)
         times.first_s = running_mean(times.first_s, each)
+        if effort.second == 0:
+            return
+        more, further_s = effort.coils - self.first_coils, 0.0
         if more > 0:
-            per_coil = max(0.0, second_s / (effort.second + self.products) - each) / more
-            times.per_coil_s = running_mean(times.per_coil_s, per_coil)
+            further_s = max(0.0, parts[1].iterations_s / effort.second - each)
+            times.per_coil_s = running_mean(times.per_coil_s, further_s / more)
+        setup_s = max(0.0, parts[1].setup_s - self.products * further_s)
+        times.setup_second_s = running_mean(times.setup_second_s, setup_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
-from inr_core.solvers.effort import Effort, EffortPlan, Times, ladder, times_of
+from inr_core.solvers.effort import Effort, EffortPlan, Spent, Times, times_of
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.motion_prior import MotionPrior
 from inr_core.solvers.variation import SpatialVariation
@@ -107,11 +108,12 @@ class LiveSolver:
         self.prior = MotionPrior()
         most = Effort(parameters.quick_iterations, parameters.iterations, parameters.live_coils)
         self._times_of = shape, parameters.quick_coils, device
-        self.plan = EffortPlan(ladder(most), parameters.quick_coils, _PRODUCTS, self._times())
+        self.plan = EffortPlan(most, parameters.quick_coils, _PRODUCTS, self._times())
         self.last_effort: Effort | None = None
         self._displacement = SmoothDisplacement(shape, device)
         self._past_kernel: Tensor | None = None
         self._thorough = False
+        self._watch = _Watch(device)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on, perhaps on another device: with a GPU's times a CPU would be late for fifty frames."""
@@ -150,22 +152,23 @@ class LiveSolver:
             Time that is left for it; at least three tenths of the iterations are done, on a quarter of the coils.
         """
         frame = outlook.frame
-        effort = self._effort(min(len(csm), self.parameters.live_coils), remaining_s)
+        effort = self._effort(frame, len(csm), remaining_s)
+        self._watch = _Watch(frame.kernel.device)
         past = self._past_kernel if self._past_kernel is not None else torch.zeros_like(frame.kernel)
         kernel = frame.kernel + self._history_weight(frame) * past
-        begin = _moment(kernel.device)
         weight = self._weight(outlook)
         found = self._first_part(outlook, kernel, weight, effort.first)
-        half_way = _moment(kernel.device)
-        change = self._second_part(outlook, csm[: effort.coils], kernel, weight, found, effort.second)
-        self.plan.measured(effort, half_way - begin, _moment(kernel.device) - half_way)
+        change = found.change
+        if effort.second > 0:
+            change = self._second_part(outlook, csm[: effort.coils], kernel, weight, found, effort.second)
+        self.plan.measured(effort, *self._watch.spent())
         self.last_effort, self._thorough = effort, False
         self.prior.update(change)
         self._past_kernel = _FADE * past + frame.kernel
         return outlook.prediction + change
 
-    def _effort(self, coils: int, remaining_s: float) -> Effort:
-        effort = self.plan.choose(remaining_s)
+    def _effort(self, frame: MeasuredFrame, coils: int, remaining_s: float) -> Effort:
+        effort = self.plan.choose(remaining_s, frame.acceleration)
         times = _THOROUGH if self._thorough else 1
         return Effort(times * effort.first, times * effort.second, min(effort.coils, coils))
 
@@ -176,7 +179,7 @@ class LiveSolver:
         right = model.adjoint(data.missing - edges.pull(prediction))
         point = CgPoint(torch.zeros_like(right), right)
         operator = self._operator(data, kernel, edges, model, weight)
-        numbers = continue_from(operator, point, iterations).solution
+        numbers = self._iterate(operator, point, iterations)
         return _Found(model.forward(numbers), numbers)
 
     def _second_part(
@@ -191,7 +194,13 @@ class LiveSolver:
         left = model.adjoint(data.missing - edges.pull(data.prediction))
         point = CgPoint(numbers, left - weight * numbers)
         operator = self._operator(data, kernel, edges, model, weight)
-        return model.forward(continue_from(operator, point, iterations).solution)
+        return model.forward(self._iterate(operator, point, iterations))
+
+    def _iterate(self, operator: Callable[[Tensor], Tensor], point: CgPoint, iterations: int) -> Tensor:
+        self._watch.look()
+        solution = continue_from(operator, point, iterations).solution
+        self._watch.look()
+        return solution
 
     def _model(self, deviation: Tensor, image: Tensor, scale: float) -> ChangeModel:
         return ChangeModel(deviation, image, self._displacement, self.parameters.motion_weight / scale)
@@ -246,11 +255,24 @@ def _steps(image: Tensor) -> Tensor:
     return _PLANE.forward(image[None])
 
 
-def _moment(device: torch.device) -> float:
-    """Now, in seconds, once what this thread asked of the device is done.
+class _Watch:
+    """Takes the times of a frame: it is looked at before and after the iterations of each part."""
 
-    The whole device is not waited for: training has a stream of its own, and a recording in another thread forbids it.
-    """
-    if device.type == "cuda":
-        torch.cuda.current_stream(device).synchronize()
-    return time.monotonic()
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._moments = device, list[float]()
+        self.look()
+
+    def look(self) -> None:
+        """Once what this thread asked of the device is done.
+
+        The whole device is not waited for: training has a stream of its own, and a recording in another thread forbids
+        it.
+        """
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).synchronize()
+        self._moments.append(time.monotonic())
+
+    def spent(self) -> list[Spent]:
+        """Of each part."""
+        seconds = [after - before for before, after in itertools.pairwise(self._moments)]
+        return [Spent(*pair) for pair in zip(seconds[::2], seconds[1::2], strict=True)]

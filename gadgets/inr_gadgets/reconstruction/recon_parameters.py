@@ -28,7 +28,7 @@ class ReconParameters(MeasurementParameters):
     latency_ms: float = parameter(
         0.0,
         "time from a frame's last readout to its image, to which the work on it is fitted; "
-        "0 takes the time from frame to frame",
+        "0 takes the time from frame to frame, and 40 ms where that is less",
         unit="ms",
         minimum=0,
         maximum=1e5,

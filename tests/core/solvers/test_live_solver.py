@@ -96,7 +96,7 @@ def test_time_decides_how_much_is_done() -> None:
         prediction = solver(outlook, scan.maps, remaining_s)
         assert solver.last_effort is not None
         # Nothing was measured before the first frame: it is not held back.
-        assert solver.last_effort.second == {3: 10, 4: 3, 5: 10}[number]
+        assert (solver.last_effort.first, solver.last_effort.second) == {3: (8, 10), 4: (4, 0), 5: (8, 10)}[number]
     assert solver.last_effort.coils == len(scan.maps) < LiveParameters().live_coils
 
 
