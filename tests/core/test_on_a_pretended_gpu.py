@@ -6,7 +6,7 @@ import gc
 import math
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -23,7 +23,7 @@ from inr_core.methods.inr import InrMethod
 from inr_core.methods.live import LiveMethod, SeriesQuery
 from inr_core.operators import nufft, toeplitz
 from inr_core.operators.nufft import Nufft
-from inr_core.operators.nufft_backends import DirectBackend
+from inr_core.operators.nufft_backends import DirectBackend, cufinufft_problem
 from inr_core.operators.toeplitz import toeplitz_kernel
 from inr_core.solvers.captured_step import CapturedStep, Tensors, make_recorder
 from inr_core.solvers.effort import times_of
@@ -354,7 +354,7 @@ def values_of(x: Any) -> Any:
 
 
 @pytest.fixture
-def cufinufft(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def cufinufft(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """A library of that name and its functions' arguments, which computes with FINUFFT."""
     module = ModuleType("cufinufft")
     module.__spec__ = ModuleSpec("cufinufft", None)
@@ -371,7 +371,9 @@ def cufinufft(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
     module.nufft2d1, module.nufft2d2 = run(finufft.nufft2d1), run(finufft.nufft2d2)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cufinufft", module)
-    return module
+    cufinufft_problem.cache_clear()
+    yield module
+    cufinufft_problem.cache_clear()
 
 
 def test_cufinufft_is_asked_as_finufft_is(cufinufft: ModuleType) -> None:

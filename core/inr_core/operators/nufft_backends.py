@@ -10,9 +10,12 @@ with points p = (kx, ky) in cycles per pixel and r counted from pixel n // 2 of 
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import logging
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +23,8 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import MissingDependencyError, ParameterError
+
+logger = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "finufft", "cufinufft", "direct", "torchkbnufft")
 
@@ -38,8 +43,7 @@ def make_backend(name: str, device: torch.device, dtype: torch.dtype, tolerance:
     Parameters
     ----------
     name
-        One of ``BACKENDS``; ``auto`` is FINUFFT on the CPU, and on CUDA cuFINUFFT where it is installed, else the
-        direct sums.
+        One of ``BACKENDS``; ``auto`` is FINUFFT on the CPU, and on CUDA cuFINUFFT where it loads, else the direct sums.
     device, dtype
         Where the tensors live and the real dtype of the points.
     tolerance
@@ -50,14 +54,13 @@ def make_backend(name: str, device: torch.device, dtype: torch.dtype, tolerance:
     ParameterError
         For an unknown name, or a backend that does not run on ``device``.
     MissingDependencyError
-        If cuFINUFFT was asked for by name and is not installed.
+        If cuFINUFFT was asked for by name and is not installed, or does not load.
     """
     if name not in BACKENDS:
         raise ParameterError(f"NUFFT backend {name!r}", f"one of {', '.join(BACKENDS)}")
     on_cuda = device.type == "cuda"
-    has_cufinufft = on_cuda and importlib.util.find_spec("cufinufft") is not None
     if name == "auto":
-        name = "finufft" if not on_cuda else ("cufinufft" if has_cufinufft else "direct")
+        name = "finufft" if not on_cuda else ("direct" if cufinufft_problem() else "cufinufft")
     if tolerance is None:
         tolerance = 1e-4 if dtype == torch.float32 else 1e-12
     if name == "torchkbnufft":
@@ -67,10 +70,28 @@ def make_backend(name: str, device: torch.device, dtype: torch.dtype, tolerance:
     if (name == "cufinufft") != on_cuda:
         raise ParameterError(f"NUFFT backend {name} on {device}", "finufft on the CPU, cufinufft on CUDA")
     if name == "cufinufft":
-        if not has_cufinufft:
-            raise MissingDependencyError("cufinufft is not installed", "", "pip install 'inr-recon[cuda]'")
+        problem = cufinufft_problem()
+        if problem is not None:
+            raise MissingDependencyError(f"cufinufft {problem}", "", "pip install 'inr-recon[cuda]'")
         return CuFinufftBackend(tolerance)
     return FinufftBackend(tolerance)
+
+
+@cache
+def cufinufft_problem() -> str | None:
+    """Why cuFINUFFT cannot be used, in a few words; None if it loads.
+
+    Its wheels ask for CUDA 12's libraries, which a torch of another CUDA does not bring.
+    """
+    if importlib.util.find_spec("cufinufft") is None:
+        return "is not installed"
+    try:
+        importlib.import_module("cufinufft")
+    except (ImportError, OSError) as error:
+        problem = f"does not load ({' '.join(str(error).split())})"
+        logger.warning("cufinufft %s: transforms on CUDA are computed as the sums that they are", problem)
+        return problem
+    return None
 
 
 class FinufftBackend:

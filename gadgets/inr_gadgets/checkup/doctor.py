@@ -28,7 +28,7 @@ EXTRAS = {
     "dicom": ("pydicom",),
     "nifti": ("nibabel",),
     "mrd2": ("mrd",),
-    "cuda": ("cufinufft", "cupy"),
+    "cuda": ("cufinufft",),
 }
 _FOLDER_CURES = {
     "current folder": "give outputs a path of their own, or change to a folder of yours",
@@ -136,6 +136,8 @@ def _nufft() -> list[Finding]:
     """Try each backend on one tiny adjoint: an installed library may still not load."""
     import numpy as np
 
+    from inr_core.operators.nufft_backends import cufinufft_problem
+
     def try_finufft() -> None:
         import finufft
 
@@ -147,9 +149,6 @@ def _nufft() -> list[Finding]:
 
         torchkbnufft.KbNufftAdjoint(im_size=(4, 4))(torch.ones(1, 1, 1, dtype=torch.complex64), torch.zeros(2, 1))
 
-    def try_cufinufft() -> None:
-        import cufinufft  # noqa: F401 - loading it is the check
-
     findings = []
     for name, attempt in (("finufft", try_finufft), ("torchkbnufft", try_torchkbnufft)):
         try:
@@ -158,12 +157,12 @@ def _nufft() -> list[Finding]:
             findings.append(Finding(f"nufft {name}", "bad", f"does not run: {error}"))
         else:
             findings.append(Finding(f"nufft {name}", "ok", "runs"))
-    try:
-        try_cufinufft()
-    except (ImportError, OSError, RuntimeError):
-        findings.append(Finding("nufft cufinufft", "missing", "only for CUDA: pip install 'inr-recon[cuda]'"))
-    else:
+    problem = cufinufft_problem()
+    if problem is None:
         findings.append(Finding("nufft cufinufft", "ok", "loads"))
+    else:
+        cure = "only for CUDA, which can do without: pip install 'inr-recon[cuda]'"
+        findings.append(Finding("nufft cufinufft", "missing", f"{problem}; {cure}"))
     return findings
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
 from inr_core.operators.nufft import Nufft
-from inr_core.operators.nufft_backends import make_backend
+from inr_core.operators.nufft_backends import DirectBackend, cufinufft_problem, make_backend
 from inr_core.operators.sense import Sense
 from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
 from inr_core.trajectory import radial_trajectory, ramp_density, spoke_angles
@@ -140,21 +143,36 @@ def test_wrong_shapes_are_refused(call: object, message: str) -> None:
 
 
 def test_backends_are_refused_by_name() -> None:
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    cpu = torch.device("cpu")
     with pytest.raises(
         ParameterError, match="NUFFT backend 'fftw'; expected one of auto, finufft, cufinufft, direct, torchkbnufft"
     ):
         make_backend("fftw", cpu, torch.float32)
     with pytest.raises(ParameterError, match="NUFFT backend cufinufft on cpu; expected finufft on the CPU"):
         make_backend("cufinufft", cpu, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("broken", "problem"),
+    [(False, r"is not installed"), (True, r"does not load \(libcudart\.so\.12: cannot open shared object file\)")],
+)
+def test_without_cufinufft_there_are_the_sums(
+    broken: bool, problem: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if broken:
+        (tmp_path / "cufinufft.py").write_text("raise ImportError('libcudart.so.12: cannot open shared object file')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "cufinufft", raising=False)
+    cuda = torch.device("cuda")
+    cufinufft_problem.cache_clear()
     try:
-        import cufinufft  # noqa: F401
-    except ImportError:
-        assert type(make_backend("auto", cuda, torch.float32)).__name__ == "DirectBackend"
-        with pytest.raises(
-            MissingDependencyError, match=r"cufinufft is not installed; pip install 'inr-recon\[cuda\]'"
-        ):
+        for _ in range(2):
+            assert isinstance(make_backend("auto", cuda, torch.float32), DirectBackend)
+        with pytest.raises(MissingDependencyError, match=rf"^cufinufft {problem}; pip install 'inr-recon\[cuda\]'$"):
             make_backend("cufinufft", cuda, torch.float32)
+    finally:
+        cufinufft_problem.cache_clear()
+    assert len(caplog.records) == broken  # said once
 
 
 @pytest.mark.parametrize("backend", ["finufft", "direct", "torchkbnufft"])
