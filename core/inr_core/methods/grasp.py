@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import torch
 from torch import Tensor
 
-from inr_core.coils import recombine
 from inr_core.methods.live import RefinedSeries
 from inr_core.methods.predicted_cg import PredictedCg
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.solvers.control import Control
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
+from inr_core.solvers.kept_images import KeptImages
 from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
 
 
@@ -28,17 +26,15 @@ class GraspMethod(PredictedCg):
     def __init__(self, shape: tuple[int, int], parameters: GraspParameters, device: torch.device) -> None:
         super().__init__(shape, parameters, device)
         self.parameters = parameters
-        self._images: deque[Tensor] = deque(maxlen=parameters.history_frames)
+        self._images = KeptImages(parameters.history_frames)
 
-    def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
-        image = super()._reconstruct(frame, csm)
+    def _keep(self, frame: MeasuredFrame, image: Tensor) -> None:
+        super()._keep(frame, image)
         self._images.append(image)
-        return image
 
     def _maps_changed(self, before: Tensor, after: Tensor) -> None:
         super()._maps_changed(before, after)
-        for i, image in enumerate(self._images):
-            self._images[i] = recombine(image, before, after)
+        self._images.maps_changed(before, after)
 
     def refine(self, control: Control | None = None) -> RefinedSeries | None:
         """GRASP of all frames that are kept; None for a single frame, which has no variation along time.
@@ -54,7 +50,7 @@ class GraspMethod(PredictedCg):
     def _grasp(self, history: FrameHistory, csm: Tensor, control: Control) -> RefinedSeries:
         """GRASP of these frames, begun from the live images of all that are kept."""
         total = self.parameters.grasp_iterations
-        steps, images = 0, torch.stack(list(self._images))
+        steps, images = 0, self._images.stack()
         objective = GraspObjective(history, csm, self.parameters.grasp_weight, self.parameters.grasp_tikhonov)
         if control.stopped() or control.limit_s <= 0:
             return RefinedSeries(history.first, images, 0)
