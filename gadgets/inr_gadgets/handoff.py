@@ -12,7 +12,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_PREPARED = 4  # items that wait prepared
 _JOIN_S = 30.0  # how long close() waits for a producer that computes; one that waits for data ends at once
 
 
@@ -43,7 +42,7 @@ class Handoff(Generic[T]):
         interrupt
             Makes an iterable that waits for input come back; called by :meth:`close`.
         prepare
-            Called with an item before it is queued, in the new thread, while few wait: what it makes takes memory.
+            Called with each item before it is queued, in the new thread.
         name
             Of the thread.
         """
@@ -98,7 +97,7 @@ class Handoff(Generic[T]):
         error: BaseException | None = None
         try:
             for item in self._iterable:
-                if self._prepare is not None and len(self._items) < _PREPARED:
+                if self._prepare is not None:
                     self._prepare(item)
                 if not self._put(item):
                     break

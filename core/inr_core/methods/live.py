@@ -16,6 +16,7 @@ from inr_core.parameters.live import MeasurementParameters
 from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.control import Control
 from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.joint_frames import JointFrames
 from inr_core.solvers.learnt import Learnt
 
 _CALIBRATED_FIRST = 2  # frames whose maps need their own data; later ones can do with those of the frame before
@@ -141,6 +142,8 @@ class LiveMethod(ABC):
         self.query = SeriesQuery()  # set by the host, of methods that are continuous
         self.due = math.inf  # set by the host: when the next image should be ready, on the monotonic clock
         self._unsettled: MeasuredFrame | None = None
+        self._waiting: list[MeasuredFrame] = []
+        self._waited: list[Tensor] = []
         self._gridded: Gridded | None = None
         self._resumed: Learnt | None = None  # until the first frame
 
@@ -166,11 +169,45 @@ class LiveMethod(ABC):
         self._unsettled = frame
         if self.n_frames < _CALIBRATED_FIRST:
             self._calibrate(frame)
-        if self.calibration.csm is None:
-            raise RuntimeError("the first frame must make receive maps")
-        image = self._reconstruct(frame, self.calibration.csm)
+        image = self._solve([*self._waiting, frame])
         self.n_frames += 1
         return image
+
+    def _solve(self, frames: list[MeasuredFrame]) -> Tensor:
+        """The image of the last frame; the others have waited for it."""
+        if self.calibration.csm is None:
+            raise RuntimeError("the first frame must make receive maps")
+        self._waiting = []
+        frame = JointFrames.of(frames) if len(frames) > 1 else frames[0]
+        return self._reconstruct(frame, self.calibration.csm)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether the next frame may wait for the one after it, see :meth:`wait`."""
+        return False
+
+    @torch.no_grad()
+    @one_thread()
+    def wait(self, kspace: Tensor, traj: Tensor) -> None:
+        """Take the next frame without an image: for a host that is too far behind for the work on each.
+
+        Arguments as of :meth:`add_frame`, whose next frame is solved together with those that wait; it takes as long as
+        by itself. :meth:`waited` gives their images. Only where :attr:`may_wait`.
+        """
+        frame, samples, points, *_ = self._grid(kspace, traj)
+        self._gridded = None
+        self._keep_samples(samples, points)
+        self._waiting.append(frame)
+        self.n_frames += 1
+
+    @torch.no_grad()
+    @one_thread()
+    def waited(self) -> list[Tensor]:
+        """The images (ny, nx) of the frames that have waited, in order and once; of those that still wait, too."""
+        if self._waiting:
+            self._waited.append(self._solve(self._waiting))
+        images, self._waited = self._waited, []
+        return images
 
     @torch.no_grad()
     @one_thread()
@@ -326,7 +363,7 @@ class LiveMethod(ABC):
 
     @abstractmethod
     def _reconstruct(self, frame: MeasuredFrame, csm: Tensor) -> Tensor:
-        """The image of a frame, (ny, nx)."""
+        """The image of a frame, (ny, nx); of joint frames the last one's, where :attr:`may_wait`."""
 
     def _maps_changed(self, before: Tensor, after: Tensor) -> None:  # noqa: B027 - most methods have nothing to do
         """Told when receive maps are replaced; ``before`` and ``after`` are (coils, ny, nx)."""

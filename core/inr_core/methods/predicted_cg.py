@@ -16,10 +16,12 @@ from inr_core.solvers.control import Control
 from inr_core.solvers.expectation import LOST, LOST_BETWEEN_SCANS, Expectation, residual
 from inr_core.solvers.fixed_lag import FixedLag
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
+from inr_core.solvers.joint_frames import JointFrames
 from inr_core.solvers.learnt import Learnt
 from inr_core.solvers.live_solver import LiveSolver, Outlook
 from inr_core.solvers.single_frame import first_frame
 
+_MOST_WAITING = 1  # frames that wait for another: the farther apart images are, the less evenly they change
 _FEW_COILS = 4  # strongest virtual coils that the first image and the delayed series are made of
 
 
@@ -92,8 +94,8 @@ class PredictedCg(LiveMethod):
 
     def _as_expected(self, frame: MeasuredFrame) -> bool:
         csm, previous = self.calibration.csm, self._previous
-        if csm is None or previous is None:
-            return True
+        if csm is None or previous is None or self._waiting:
+            return True  # the image before this one is not there yet
         self._outlook = self._look(frame, csm, previous)
         lost = LOST if len(self.history) else LOST_BETWEEN_SCANS
         return self._expectation.met(residual(self._outlook.missing, self._outlook.right), lost)
@@ -112,11 +114,27 @@ class PredictedCg(LiveMethod):
         else:
             outlook = self._look(frame, csm, self._previous)
             image = self.solver(outlook, csm, self.due - time.monotonic())
-        self.history.append(frame)
+            if isinstance(frame, JointFrames):
+                *waited, image = frame.images(outlook.prediction, image)
+                for part, earlier in zip(frame.parts, waited, strict=False):
+                    self._keep(part, earlier)
+                self._waited += waited
+                frame = frame.parts[-1]
+        self._keep(frame, image)
         self._previous, self._outlook = image, None
+        return image
+
+    def _keep(self, frame: MeasuredFrame, image: Tensor) -> None:
+        """Keep a frame and its image, (ny, nx)."""
+        self.history.append(frame)
         if self._lag is not None:
             self._lag.append(image)
-        return image
+
+    @property
+    def may_wait(self) -> bool:
+        """After the second frame, on a CPU, a few, and not where each is awaited once more."""
+        running = self._previous is not None and self.n_frames > 1 and self._lag is None
+        return running and self.device.type == "cpu" and len(self._waiting) < _MOST_WAITING
 
     @torch.no_grad()
     def delayed(self, control: Control | None = None, *, ended: bool = False) -> list[tuple[int, Tensor]]:

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +19,7 @@ from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
 from inr_core.solvers.effort import Effort, EffortPlan, Spent, Times, times_of
 from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.joint_frames import JointFrames
 from inr_core.solvers.motion_prior import MotionPrior
 from inr_core.solvers.variation import SpatialVariation
 
@@ -169,6 +170,8 @@ class LiveSolver:
 
     def _effort(self, frame: MeasuredFrame, coils: int, remaining_s: float) -> Effort:
         effort = self.plan.choose(remaining_s, frame.acceleration)
+        if isinstance(frame, JointFrames):
+            effort = replace(effort, second=0)  # a prediction and a change meet different kernels
         times = _THOROUGH if self._thorough else 1
         return Effort(times * effort.first, times * effort.second, min(effort.coils, coils))
 

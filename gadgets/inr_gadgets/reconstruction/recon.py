@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ismrmrd
 
-from inr_core.devices import choose_device, device_name, peak_memory_mib, prepare_process
+from inr_core.devices import choose_device, device_name, prepare_process
 from inr_core.errors import DataError, ParameterError
 from inr_core.methods import get_method, make_live
 from inr_core.parameters.inr import InrParameters
@@ -27,11 +27,12 @@ from inr_gadgets.buffering.gathered import GatheredFrames
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.header import repetition_time_ms
-from inr_gadgets.imaging.geometry import LIVE_SERIES, ImageNumbers, image_for
+from inr_gadgets.imaging.geometry import ImageNumbers
 from inr_gadgets.imaging.physiology import Physiology
 from inr_gadgets.lines import operator_line
 from inr_gadgets.reconstruction.delayed import DelayedImages
 from inr_gadgets.reconstruction.device_guard import DeviceGuard
+from inr_gadgets.reconstruction.live_images import LiveImages
 from inr_gadgets.reconstruction.recon_parameters import (
     ReconParameters,
     check_parameters,
@@ -49,6 +50,23 @@ if TYPE_CHECKING:
     from inr_core.methods.live import LiveMethod
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """What a scan needs while it runs.
+
+    Attributes
+    ----------
+    pending
+        Whether something waits to be taken in.
+    """
+
+    slices: Slices
+    schedule: Schedule
+    live: LiveImages
+    delayed: DelayedImages
+    pending: Callable[[], bool]
 
 
 class ReconGadget(Gadget):
@@ -87,17 +105,15 @@ class ReconGadget(Gadget):
             coils=coil_labels(self.header),
         )
         repetition_ms = repetition_time_ms(self.header) or 0.0
-        schedule = Schedule(repetition_ms / 1e3, self.parameters.latency_ms / 1e3)
+        running = _Running(
+            slices,
+            Schedule(repetition_ms / 1e3, self.parameters.latency_ms / 1e3),
+            LiveImages(described, self._guard, self.announce),
+            DelayedImages(described, self._guard, self.announce),
+            # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
+            getattr(items, "pending", lambda: True),
+        )
         physiology, numbers = Physiology.of(self.header), ImageNumbers()
-        # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
-        pending: Callable[[], bool] = getattr(items, "pending", lambda: True)
-        delayed = DelayedImages(described, self._guard, self.announce)
-
-        def time_for(seconds: float) -> bool:
-            if self.parameters.deterministic:
-                return True
-            return not (self.stop.is_set() or pending()) and schedule.time_for(seconds, time.monotonic())
-
         for frame in GatheredFrames(self.header).among(items):
             if isinstance(frame, ismrmrd.Waveform):
                 physiology.add(frame)
@@ -105,21 +121,9 @@ class ReconGadget(Gadget):
                 yield frame
                 continue
             frame.repetition_ms, frame.physiology = repetition_ms, physiology
-            schedule.arrived(frame.arrived, after_pause=slices.paused_before(frame))
-            due = math.inf if self.parameters.deterministic else schedule.due(frame, time.monotonic())
-            state, image = self._live(slices, frame, due, described)
-            if self.parameters.offline:
-                state.held.append(image)
-            else:
-                yield from numbers.give([image])
-            self._guard.settle(state.method)  # the image has been sent
-            yield from numbers.give(delayed.after_frame(state, time_for))
-            if self.parameters.deterministic:
-                for _ in range(state.method.deterministic_steps):
-                    self._guard.run(state.method, state.method.tune)
-            else:
-                self._use_idle_time([other.method for other in slices.current.values()], schedule, pending)
-        yield from numbers.give(delayed.after_scan(lambda _: not self.stop.is_set()))
+            yield from numbers.give(self._of_frame(frame, running))
+        yield from numbers.give(running.live.waited())
+        yield from numbers.give(running.delayed.after_scan(lambda _: not self.stop.is_set()))
         if self.parameters.save_state:
             self._save(slices.learnt())
         yield from numbers.give(slices.unrefined)
@@ -197,39 +201,52 @@ class ReconGadget(Gadget):
         method.query = replace(method.query, matrix_scale=asked[0], frame_scale=asked[1])
         return method
 
-    def _live(
-        self, slices: Slices, frame: Frame, due: float, described: dict[str, str]
-    ) -> tuple[SliceState, ismrmrd.Image]:
-        """The state of the frame's slice, and the live image."""
-        kspace, traj = _tensors(frame)
-        state = slices.state_for(frame, kspace, traj)
-        number = state.next_number
-        state.method.due = due
-        image = self._guard.add_frame(state.method, kspace, traj)
-        state.keep(frame)
-        meta = {
-            **described,
-            "inr_device": device_name(state.method.device),
-            "inr_frame": number,
-            "inr_group": frame.group,
-            "inr_arrived": f"{frame.arrived:.6f}",
-            "inr_steps": state.method.steps - state.reported_steps,
-            "inr_peak_memory_mib": f"{peak_memory_mib(state.method.device):.1f}",
-        }
-        event = state.take_events()
-        if event:
-            meta["inr_event"] = event
-        state.reported_steps = state.method.steps
-        return state, image_for(frame, image.numpy(), LIVE_SERIES, number, meta)
+    def _of_frame(self, frame: Frame, running: _Running) -> Iterator[ismrmrd.Image]:
+        """What leaves because a frame has come; and what is done until the next one does."""
+        schedule, slices, live = running.schedule, running.slices, running.live
+        schedule.arrived(frame.arrived, after_pause=slices.paused_before(frame))
+        turn, data = time.monotonic(), _tensors(frame)
+        state = slices.state_for(frame, *data)
+        yield from live.ended(state)
+        state.method.due = math.inf if self.parameters.deterministic else schedule.due(frame, turn, 1 + len(live))
+        if self._may_wait(frame, turn, state, running):
+            live.wait(state, frame, *data)
+            return
+        images = live.images(state, frame, *data)
+        if self.parameters.offline:
+            state.held.extend(images)
+        else:
+            yield from images
+        self._guard.settle(state.method)  # the image has been sent
+        yield from running.delayed.after_frame(state, lambda seconds: self._time_for(seconds, running))
+        if self.parameters.deterministic:
+            for _ in range(state.method.deterministic_steps):
+                self._guard.run(state.method, state.method.tune)
+        else:
+            self._use_idle_time(running)
 
-    def _use_idle_time(self, methods: list[LiveMethod], schedule: Schedule, pending: Callable[[], bool]) -> None:
+    def _may_wait(self, frame: Frame, turn: float, state: SliceState, running: _Running) -> bool:
+        """Whether a frame is to wait for the next one: it is far too late, and another one is there."""
+        awaited = math.isfinite(state.method.due) and not self.parameters.offline
+        too_late = awaited and running.schedule.too_late(frame, turn)
+        return too_late and len(running.slices) == 1 and state.method.may_wait and running.pending()
+
+    def _time_for(self, seconds: float, running: _Running) -> bool:
+        """Whether there is time for something of so many seconds before the next frame."""
+        if self.parameters.deterministic:
+            return True
+        busy = self.stop.is_set() or running.pending()
+        return not busy and running.schedule.time_for(seconds, time.monotonic())
+
+    def _use_idle_time(self, running: _Running) -> None:
         """Train what was trained least: the slices of a stack come together, and then all wait."""
-        while not self.stop.is_set() and not pending():
+        methods = [state.method for state in running.slices.current.values()]
+        while not self.stop.is_set() and not running.pending():
             begin = time.monotonic()
             by_need = sorted(methods, key=lambda m: m.steps)
-            if not schedule.time_for_a_step(begin) or not any(self._guard.run(m, m.tune) for m in by_need):
+            if not running.schedule.time_for_a_step(begin) or not any(self._guard.run(m, m.tune) for m in by_need):
                 return
-            schedule.stepped(time.monotonic() - begin)
+            running.schedule.stepped(time.monotonic() - begin)
 
 
 def warm_up(stopped: Callable[[], bool] = lambda: False) -> None:

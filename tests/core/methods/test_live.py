@@ -305,6 +305,52 @@ def test_maps_of_frames_that_are_awaited_are_fitted_beside_them(monkeypatch: pyt
     torch.testing.assert_close(method.calibration.csm, before)
 
 
+# -- frames that wait for the next one ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["inr", "grasp"])
+def test_frames_that_wait_have_images_and_are_refined(name: str) -> None:
+    scan, images = cine_scan(frames=9), []
+    method = made(scan, name)
+    for number in range(9):
+        if number in (4, 6, 8):
+            assert method.may_wait
+            method.wait(scan.kspace[number], scan.traj[number])
+            assert not method.may_wait  # farther apart images do not change evenly
+        else:
+            image = method.add_frame(scan.kspace[number], scan.traj[number])
+            images += [*method.waited(), image]
+        assert method.n_frames == number + 1
+    images += method.waited()  # of the last one, which no other follows
+    assert method.waited() == []
+    assert len(images) == 9
+    alone = live(scan, made(scan, name), 0)
+    torch.testing.assert_close(torch.stack(images[:4]), alone[:4], rtol=0, atol=0)
+    for number in range(4, 9):
+        truth = scan.truth[number]
+        assert error(images[number], truth) < 1.5 * error(alone[number], truth)
+    series = method.refine()
+    assert series is not None
+    assert len(series.images) == 9
+    plain = made(scan, name)
+    live(scan, plain, 0)
+    expected = plain.refine()
+    assert expected is not None
+    assert error(series.images, scan.truth) < 1.1 * error(expected.images, scan.truth)
+
+
+def test_what_cannot_wait() -> None:
+    scan = cine_scan(frames=3)
+    running, delayed, single = made(scan), made(scan, delay_frames=2), made(scan, "nufft")
+    for number, (samples, traj) in enumerate(zip(scan.kspace, scan.traj, strict=True)):
+        assert running.may_wait == (number > 1)  # the maps need the first ones
+        for method in (running, delayed, single):
+            method.add_frame(samples, traj)
+    assert running.may_wait
+    assert not delayed.may_wait
+    assert not single.may_wait
+
+
 class Turning(Calibration):
     """Receive maps whose phase, which is free, is another one after each refresh."""
 

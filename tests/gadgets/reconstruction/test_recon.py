@@ -27,7 +27,7 @@ from inr_gadgets.chain import Chain
 from inr_gadgets.frame import Frame
 from inr_gadgets.handoff import Handoff
 from inr_gadgets.image_file import list_series, read_series
-from inr_gadgets.reconstruction import recon, refinement
+from inr_gadgets.reconstruction import live_images, recon, refinement
 from inr_gadgets.reconstruction.recon import ReconGadget
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile
@@ -408,6 +408,71 @@ def test_less_is_spent_on_frames_of_a_running_scan_that_have_waited() -> None:
     np.testing.assert_array_equal(live(2.0 / n_spokes, tune_steps=0), full)
 
 
+# -- frames that come too fast ------------------------------------------------------------------------------------
+
+HURRIED = "WRN: frames come too fast for the work on each: some share it"
+
+
+def hurried(items: list[Frame], looks: int = 0, **parameters: Any) -> tuple[list[Any], list[str]]:
+    """Frames that all wait already, of a scan that plays one every two milliseconds."""
+    made, lines = gadget(**{"deterministic": False, "refine": False, **parameters})
+    made.header = SimpleNamespace(sequenceParameters=SimpleNamespace(TR=[2.0 / len(items[0].headers)]))
+    return list(made.process(Source(items, looks))), lines
+
+
+def test_frames_that_are_far_too_late_share_the_work() -> None:
+    images, lines = hurried(frames(9, start=PAST, spacing=0.002))
+    assert [image.repetition for image in images] == [*range(9)]
+    assert [image.image_index for image in images] == [*range(1, 10)]
+    # The first two make the maps; the last one waits for none, although something seems to be there.
+    assert [image.meta.get("inr_together") for image in images] == [None, None, 2, 2, 2, 2, 2, 2, None]
+    assert lines.count(HURRIED) == 1
+    alone = series(process(frames(9), refine=False, tune_steps=0), 1)
+    shared = series(images, 1)
+    for number in range(2, 9):
+        assert np.linalg.norm(shared[number] - alone[number]) < 0.5 * np.linalg.norm(alone[number])
+        assert len({image.meta["inr_frame"] for image in images}) == 9
+
+
+def test_all_of_them_are_refined() -> None:
+    images, _ = hurried(frames(7, start=PAST, spacing=0.002), refine=True)
+    assert [image.image_series_index for image in images] == [1] * 7 + [2] * 7
+    assert [image.repetition for image in images] == [*range(7)] * 2
+
+
+def test_frames_wait_only_where_others_do_and_somebody_waits_for_images() -> None:
+    late = {"start": PAST, "spacing": 0.002}
+    for images, lines in (
+        hurried(frames(6, **late), looks=1),  # nothing is there yet
+        hurried(frames(6, start=FUTURE, spacing=0.002)),  # in time
+        hurried(frames(6, **late), deterministic=True, tune_steps=0),
+        hurried(frames(6, **late), offline=True),
+        hurried(frames(6, **late), method="nufft"),
+        hurried(frames(6, **late), delay_frames=1),
+        hurried([*frames(3, **late), *frames(3, group=1, **late)]),
+    ):
+        number = sum(image.image_series_index == 1 for image in images)
+        assert number == 6
+        if "nufft" not in str(images[0].meta["inr_method"]):
+            alone = [image for image in images if "inr_together" not in image.meta]
+            assert len(alone) >= 4
+        if "slice" not in str(lines):
+            assert len(lines) >= 1
+
+
+def test_frames_that_wait_when_the_plane_moves_are_sent_first() -> None:
+    items = frames(8, start=PAST, spacing=0.002)
+    for frame in items[5:]:
+        for header in frame.headers:
+            header.position[:] = (header.position[0], header.position[1], 30.0)
+    images, lines = hurried(items)
+    assert [image.repetition for image in images] == [*range(8)]
+    assert "plane moved" in images[5].meta["inr_event"]
+    # 2 and 3 together; 4 waited for a frame that shows something else, and was reconstructed with none.
+    assert [image.meta.get("inr_together") for image in images[:5]] == [None, None, 2, 2, None]
+    assert HURRIED in lines
+
+
 def test_deterministic_steps_do_not_depend_on_the_clock() -> None:
     for source in (Source(frames(start=PAST), 0), Source(frames(start=FUTURE), 10**6)):
         assert steps(process(source, refine=False, tune_steps=2)) == [0, 0, 2, 2, 2]
@@ -543,7 +608,7 @@ def test_torch_is_imported_only_when_it_is_needed_and_warming_up_brings_it() -> 
 
 def test_a_scan_whose_gpu_is_lost_has_all_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cpu", 0)  # compares as another device than CPU, and computes as it does
-    for module in (recon, refinement):
+    for module in (recon, refinement, live_images):
         monkeypatch.setattr(module, "device_name", lambda device: "a GPU" if device == gpu else "a CPU")
     monkeypatch.setattr(recon, "choose_device", lambda name: gpu)
     whole = process(frames(), tune_steps=0)

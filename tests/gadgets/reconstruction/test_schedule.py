@@ -85,6 +85,18 @@ def test_a_late_frame_has_most_of_the_time_between_frames() -> None:
         assert schedule.due(frame(0.0), late * DURATION_S) == pytest.approx((late + 0.75) * DURATION_S)
 
 
+def test_frames_that_share_the_work_make_up_for_more() -> None:
+    schedule = paced(DURATION_S)
+    assert schedule.due(frame(0.0), 9 * DURATION_S, together=2) == pytest.approx(10 * DURATION_S)
+
+
+def test_a_frame_is_too_late_for_its_own_work_after_several() -> None:
+    schedule = paced(DURATION_S)
+    assert not schedule.too_late(frame(0.0), 5.9 * DURATION_S)
+    assert schedule.too_late(frame(0.0), 6.1 * DURATION_S)
+    assert not Schedule(REPETITION_S).too_late(frame(0.0), 1e9)  # nothing is known of the next frame
+
+
 def test_a_pause_is_no_interval() -> None:
     schedule = paced(100 * DURATION_S)
     assert schedule.due(frame(0.0), 0.0) == pytest.approx(DURATION_S)

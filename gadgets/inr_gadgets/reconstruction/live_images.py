@@ -1,0 +1,99 @@
+"""Live images and what they say of themselves; frames that come too late for work of their own wait for the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import ismrmrd
+
+from inr_core.devices import device_name, peak_memory_mib
+from inr_gadgets.frame import Frame
+from inr_gadgets.imaging.geometry import LIVE_SERIES, image_for
+from inr_gadgets.lines import operator_line
+from inr_gadgets.reconstruction.device_guard import DeviceGuard
+from inr_gadgets.reconstruction.slices import SliceState
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class LiveImages:
+    """Series 1 of a scan: an image for each frame, in order.
+
+    A frame that is too late waits, and is reconstructed together with the next one of its slice, which takes no longer
+    than that one alone: none is dropped, and a delay does not grow (:meth:`~inr_core.methods.live.LiveMethod.wait`).
+
+    Parameters
+    ----------
+    described
+        Attributes that every image gets.
+    guard
+        Runs the methods.
+    announce
+        Takes lines for the operator.
+    """
+
+    def __init__(self, described: Mapping[str, str], guard: DeviceGuard, announce: Callable[[str], None]) -> None:
+        self._described, self._guard, self._announce = described, guard, announce
+        self._state: SliceState | None = None  # of the frames that wait
+        self._waiting: list[tuple[Frame, int, str]] = []
+        self._told = False
+
+    def __len__(self) -> int:
+        """Frames that wait."""
+        return len(self._waiting)
+
+    def wait(self, state: SliceState, frame: Frame, kspace: Tensor, traj: Tensor) -> None:
+        """Let a frame wait for the next one of its slice; those of one slice at a time, where its method allows it."""
+        if not self._told:
+            self._announce(operator_line("WARNING", "frames come too fast for the work on each: some share it"))
+            self._told = True
+        number = state.next_number
+        self._guard.run(state.method, lambda: state.method.wait(kspace, traj))
+        state.keep(frame)
+        self._state = state
+        self._waiting.append((frame, number, state.take_events()))
+
+    def waited(self, followed: int = 0) -> Iterator[ismrmrd.Image]:
+        """The images of the frames that have waited, for so many others; those that still wait do so no more."""
+        state, self._state = self._state, None
+        if state is None:
+            return
+        frames, self._waiting = self._waiting, []
+        images = self._guard.run(state.method, state.method.waited)
+        for (frame, number, event), image in zip(frames, images, strict=True):
+            yield self._image(state, frame, number, image, event, len(frames) + followed)
+
+    def ended(self, current: SliceState) -> Iterator[ismrmrd.Image]:
+        """The images of frames that wait for none, since their reconstruction is not the current one."""
+        if self._state is not None and self._state is not current:
+            yield from self.waited()
+
+    def images(self, state: SliceState, frame: Frame, kspace: Tensor, traj: Tensor) -> Iterator[ismrmrd.Image]:
+        """Reconstruct a frame: its image, after those of the frames that have waited for it."""
+        together, number = len(self) + 1, state.next_number
+        newest = self._guard.add_frame(state.method, kspace, traj)
+        state.keep(frame)
+        yield from self.waited(followed=1)
+        yield self._image(state, frame, number, newest, state.take_events(), together)
+
+    def _image(
+        self, state: SliceState, frame: Frame, number: int, image: Tensor, event: str, together: int
+    ) -> ismrmrd.Image:
+        device = state.method.device
+        meta = {
+            **self._described,
+            "inr_device": device_name(device),
+            "inr_frame": number,
+            "inr_group": frame.group,
+            "inr_arrived": f"{frame.arrived:.6f}",
+            "inr_steps": state.method.steps - state.reported_steps,
+            "inr_peak_memory_mib": f"{peak_memory_mib(device):.1f}",
+        }
+        if together > 1:
+            meta["inr_together"] = together
+        if event:
+            meta["inr_event"] = event
+        state.reported_steps = state.method.steps
+        return image_for(frame, image.numpy(), LIVE_SERIES, number, meta)
