@@ -197,6 +197,7 @@ class TestCuda:
         assert not caplog.records  # a step that could not be recorded is said
         assert error(there, trained(None)) < 0.02
 
+    @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
     def test_a_step_does_not_wait(self) -> None:
         history, csm = measured("cuda"), scan().maps.cuda()
         made = trainer(history, None, "cuda")
