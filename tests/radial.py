@@ -7,12 +7,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from inr_core.methods import make_live
 from inr_core.methods.live import RefinedSeries, SeriesQuery
 from inr_core.methods.offline import OfflineMethod
+from inr_core.operators import nufft, toeplitz
+from inr_core.operators.nufft_backends import DirectBackend
 from inr_core.parameters.offline import OfflineParameters
 from inr_core.parameters.single_frame import SingleFrameParameters
 from inr_core.phantoms import CinePhantom, CoilArray, Grid, kspace, noise, truth
@@ -120,3 +123,9 @@ def slice_data(scan: RadialScan, parameters: OfflineParameters) -> SliceData:
         method.add_frame(samples, traj)
     method.refine()
     return taken[0]
+
+
+def use_the_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transform that every device has, on the CPU, too: training magnifies FINUFFT's 1e-4 to 4e-2 in four steps."""
+    for module in (nufft, toeplitz):
+        monkeypatch.setattr(module, "make_backend", lambda *_: DirectBackend())

@@ -21,15 +21,14 @@ from inr_core.devices import Trouble, choose_device, device_name, device_trouble
 from inr_core.methods import Method, get_method, get_preset, make_live
 from inr_core.methods.inr import InrMethod
 from inr_core.methods.live import LiveMethod, SeriesQuery
-from inr_core.operators import nufft, toeplitz
 from inr_core.operators.nufft import Nufft
-from inr_core.operators.nufft_backends import DirectBackend, cufinufft_problem
+from inr_core.operators.nufft_backends import cufinufft_problem
 from inr_core.operators.toeplitz import toeplitz_kernel
 from inr_core.solvers.captured_step import CapturedStep, Tensors, make_recorder
 from inr_core.solvers.effort import times_of
 from inr_gadgets.reconstruction.device_guard import DeviceGuard
 from pretended_gpu import Gpu, OnTheDevice, pretended_gpu
-from radial import RadialScan, cine_scan, error
+from radial import RadialScan, cine_scan, error, use_the_sums
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -191,18 +190,12 @@ CASES: list[tuple[str, str, dict[str, Any], SeriesQuery]] = [
 ]
 
 
-@pytest.fixture
-def same_transform(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The transform of the device on the CPU, too: training magnifies the smallest difference."""
-    for module in (nufft, toeplitz):
-        monkeypatch.setattr(module, "make_backend", lambda *_: DirectBackend())
-
-
-@pytest.mark.usefixtures("same_transform")
 @pytest.mark.parametrize(("name", "preset", "values", "query"), CASES)
 def test_a_method_gives_the_images_of_the_cpu(
-    name: str, preset: str, values: dict[str, Any], query: SeriesQuery
+    name: str, preset: str, values: dict[str, Any], query: SeriesQuery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    use_the_sums(monkeypatch)
+
     def run(device: torch.device) -> tuple[Tensor, Tensor | None]:
         method = made(name, device, preset, **values)
         live = streamed(method)

@@ -13,7 +13,7 @@ from inr_core.methods import get_method, get_preset
 from inr_core.methods.live import RefinedSeries, SeriesQuery
 from inr_core.parameters import parse
 from inr_core.solvers.control import Control
-from radial import RadialScan, cine_scan, refined_series
+from radial import RadialScan, cine_scan, refined_series, use_the_sums
 
 SMALL: dict[str, dict[str, Any]] = {
     "stinr": {"table_log2": 10, "passes": 4, "low_rank": 1e-3},
@@ -138,7 +138,10 @@ def test_a_stop_leaves_the_images_of_that_moment(name: str) -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(cuda_problem() is not None, reason=f"no CUDA: {cuda_problem()}")
 @variants
-def test_cuda_gives_the_same_images(name: str, preset: str, values: dict[str, Any]) -> None:
+def test_cuda_gives_the_same_images(
+    name: str, preset: str, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_the_sums(monkeypatch)
     scan = cine_scan(frames=4, matrix=(12, 10))
     here, there = (refined(name, scan, preset, device=device, **values).images for device in ("cpu", "cuda"))
     assert there.device.type == "cuda"
