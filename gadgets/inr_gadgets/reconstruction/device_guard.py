@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -60,9 +61,15 @@ class DeviceGuard:
     ----------
     announce
         Takes lines for the operator.
+
+    Attributes
+    ----------
+    in_place
+        Held while a method is emptied and put back; whoever looks at one in another thread must hold it, too.
     """
 
     def __init__(self, announce: Callable[[str], None]) -> None:
+        self.in_place = threading.Lock()
         self._announce = announce
         self._kept: WeakKeyDictionary[LiveMethod, _Kept] = WeakKeyDictionary()
         self._last_line = ""
@@ -170,11 +177,12 @@ class DeviceGuard:
         import torch
 
         due, steps = method.due, method.steps
-        vars(method).update(dict.fromkeys(set(vars(method)) - {"due", "steps"}))  # lets go of what is on the device
-        gc.collect()
-        release_memory(target)
-        kept.copy.restore(method, target)
-        method.due, method.steps = due, steps
+        with self.in_place:
+            vars(method).update(dict.fromkeys(set(vars(method)) - {"due", "steps"}))  # lets go of what is on the device
+            gc.collect()
+            release_memory(target)
+            kept.copy.restore(method, target)
+            method.due, method.steps = due, steps
         for kspace, traj in kept.since:
             method.add_frame(kspace, traj)
         kept.target = None

@@ -145,8 +145,11 @@ class ReconGadget(Gadget):
     def prepare(self, item: Any) -> None:
         """Grid a frame while those before it are reconstructed."""
         state = self._slices.current.get(item.group) if isinstance(item, Frame) and self._slices is not None else None
-        if state is not None and state.method.shape == item.matrix[::-1]:
-            item.gridded = state.method.grid_ahead(*_tensors(item))
+        if state is None:
+            return
+        with self._guard.in_place:
+            if state.method.shape == item.matrix[::-1]:
+                item.gridded = state.method.grid_ahead(*_tensors(item))
 
     def _warm_state(self) -> ScanState | None:
         """What to begin with, before any work is done for a scan that cannot be begun as it was asked for."""

@@ -13,6 +13,7 @@ from inr_core.batches import at_once
 from inr_core.devices import Trouble, cuda_problem, device_trouble
 from inr_core.errors import DataError
 from inr_core.methods import get_method, make_live
+from inr_core.methods.host_copy import HostCopy
 from inr_core.methods.inr import InrMethod
 from inr_core.methods.live import LiveMethod
 from inr_core.operators.toeplitz import ToeplitzGram
@@ -138,6 +139,20 @@ def test_a_lost_device_leaves_the_rest_to_the_cpu(monkeypatch: pytest.MonkeyPatc
         "the scan goes on with CPU "
     )
     assert method.device == CPU
+
+
+def test_nobody_looks_at_a_method_while_it_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, (guard, _), held, restore = made(), guarded(), list[bool](), HostCopy.restore
+
+    def watched(copy: HostCopy, method: LiveMethod, device: torch.device) -> None:
+        held.append(guard.in_place.locked())
+        restore(copy, method, device)
+
+    monkeypatch.setattr(HostCopy, "restore", watched)
+    FakeGpu(monkeypatch, {LATE: LOST})
+    streamed(guard, method)
+    assert held == [True]
+    assert not guard.in_place.locked()
 
 
 def test_a_device_that_is_lost_between_frames_costs_none(monkeypatch: pytest.MonkeyPatch) -> None:

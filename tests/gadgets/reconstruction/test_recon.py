@@ -114,6 +114,19 @@ def test_frames_are_gridded_while_others_are_reconstructed() -> None:
             assert getattr(other, "gridded", None) is None
 
 
+def test_nothing_is_gridded_ahead_while_a_method_is_put_back() -> None:
+    made, _ = gadget(refine=False, tune_steps=0)
+    *first, last = frames(3)
+    list(made.process(first))
+    thread = threading.Thread(target=made.prepare, args=(last,))
+    with made._guard.in_place:
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+    thread.join()
+    assert last.gridded is not None
+
+
 def test_a_chain_grids_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = set[str]()
     ahead = InrMethod.grid_ahead
