@@ -207,7 +207,11 @@ class ReconGadget(Gadget):
     def _of_frame(self, frame: Frame, running: _Running) -> Iterator[ismrmrd.Image]:
         """What leaves because a frame has come; and what is done until the next one does."""
         schedule, slices, live = running.schedule, running.slices, running.live
-        schedule.arrived(frame.arrived, after_pause=slices.paused_before(frame))
+        paused = slices.paused_before(frame)
+        schedule.arrived(frame.arrived, after_pause=paused)
+        if paused and len(live):
+            yield from live.waited()
+            slices.pause()  # it was the frames before the pause that have been solved since
         turn, data = time.monotonic(), _tensors(frame)
         state = slices.state_for(frame, *data)
         yield from live.ended(state)

@@ -130,11 +130,16 @@ class Slices:
         """Look whether the scan paused before a frame; each slice's next frame is told. For every frame, first."""
         seconds = self._pauses.before(frame)
         if seconds > 0:
+            self.pause()
             for state in self.current.values():
-                state.method.pause()
                 state.events.append(f"pause: {seconds:.1f} s")
             self._tell(f"a pause of {seconds:.1f} s: the frames after it trust less in those before")
         return seconds > 0
+
+    def pause(self) -> None:
+        """Tell each slice that what moves may be anywhere when its next frame comes."""
+        for state in self.current.values():
+            state.method.pause()
 
     def state_for(self, frame: Frame, kspace: Tensor, traj: Tensor) -> SliceState:
         """The reconstruction that a frame belongs to, a new one where it must be; ``kspace`` and ``traj`` are its data.

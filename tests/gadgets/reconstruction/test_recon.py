@@ -473,6 +473,17 @@ def test_frames_wait_only_where_others_do_and_somebody_waits_for_images() -> Non
             assert len(lines) >= 1
 
 
+def test_frames_that_wait_before_a_pause_do_not_wait_for_those_after_it() -> None:
+    items = frames(8, start=PAST, spacing=0.002)
+    for frame in items[5:]:
+        frame.arrived += 20.0
+    images, lines = hurried(items)
+    assert [image.repetition for image in images] == [*range(8)]
+    assert "pause" in images[5].meta["inr_event"]
+    assert [image.meta.get("inr_together") for image in images[:5]] == [None, None, 2, 2, None]
+    assert HURRIED in lines
+
+
 def test_frames_that_wait_when_the_plane_moves_are_sent_first() -> None:
     items = frames(8, start=PAST, spacing=0.002)
     for frame in items[5:]:
