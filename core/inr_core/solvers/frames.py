@@ -6,13 +6,11 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
-from inr_core.lanes import in_lanes, n_lanes
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
 from inr_core.solvers.noise_level import noise_variance
@@ -96,12 +94,10 @@ class MeasuredFrame:
         strength = float(weights.double().sum()) / (shape[0] * shape[1])
         squares = weights.square()
         weights, points = weights.to(kspace.device), traj[None].to(kspace.device)
-        kernel = partial(toeplitz_kernel, points, weights, shape)
-        parts = (weights * kspace).chunk(n_lanes() if kspace.device.type == "cpu" else 1)
-        images = [partial(Nufft(points, shape).adjoint, part[None]) for part in parts]
-        gridded = in_lanes([kernel, *images]) if kspace.device.type == "cpu" else [kernel(), *(f() for f in images)]
+        kernel = toeplitz_kernel(points, weights, shape)
+        images = Nufft(points, shape).adjoint((weights * kspace)[None])[0]
         noise = noise_variance(kspace, traj, shape) * float(squares.sum()) / (shape[0] * shape[1])
-        return cls(index, torch.cat(gridded[1:], 1)[0], gridded[0], len(traj), strength, noise)
+        return cls(index, images, kernel, len(traj), strength, noise)
 
     def right_side(self, csm: Tensor) -> Tensor:
         """(ny, nx): b = S^H F^H W y, what data consistency pulls towards; of the first coils, if maps are fewer."""
