@@ -63,7 +63,7 @@ class Schedule:
     def due(self, frame: Frame, now: float, together: int = 1) -> float:
         """When the image of the frame that arrived last should be ready, on the monotonic clock.
 
-        Infinity where nobody waits for it. A frame has most of the time between frames from when its turn has come, even
+        Infinity where nobody waits for it. A frame has most of the time between frames from when its turn comes, even
         where that is late: a delay is made up for in a few frames, and not by the work on one of them. Of frames that
         are reconstructed ``together`` each has half of it.
 
