@@ -90,6 +90,12 @@ class ReconGadget(Gadget):
 
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
         """Reconstruct; see the class. Items that are not ReconData pass through."""
+        try:
+            yield from self._reconstructed(items)
+        finally:
+            self._slices = None  # they know this gadget: each would keep the other, and all that the scan had
+
+    def _reconstructed(self, items: Iterable[Any]) -> Iterator[Any]:
         prepare_process()
         device = choose_device(self.parameters.device)
         self._guard = DeviceGuard(self.announce)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +127,30 @@ def test_nothing_is_gridded_ahead_while_a_method_is_put_back() -> None:
         assert thread.is_alive()
     thread.join()
     assert last.gridded is not None
+
+
+@pytest.mark.parametrize("leaves_early", [False, True])
+def test_a_scan_that_has_ended_is_let_go_of_at_once(leaves_early: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    methods, init = list[weakref.ref[InrMethod]](), InrMethod.__init__
+
+    def noted(method: InrMethod, *how: Any) -> None:
+        init(method, *how)
+        methods.append(weakref.ref(method))
+
+    monkeypatch.setattr(InrMethod, "__init__", noted)
+    made, _ = gadget(refine=False)
+    images = made.process(frames())
+    gc.collect()
+    gc.disable()  # what only the collector finds may stay for many scans
+    try:
+        next(images)
+        assert methods[0]() is not None
+        if not leaves_early:
+            assert len(list(images)) == N - 1
+        images.close()  # type: ignore[attr-defined]
+        assert methods[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_chain_grids_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
