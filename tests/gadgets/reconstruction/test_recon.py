@@ -119,7 +119,8 @@ def test_frames_are_gridded_while_others_are_reconstructed() -> None:
 def test_nothing_is_gridded_ahead_while_a_method_is_put_back() -> None:
     made, _ = gadget(refine=False, tune_steps=0)
     *first, last = frames(3)
-    list(made.process(first))
+    images = made.process(first)
+    assert next(images) is not None
     thread = threading.Thread(target=made.prepare, args=(last,))
     with made._guard.in_place:
         thread.start()
