@@ -11,8 +11,6 @@ from inr_gadgets.frame import Frame
 _DISPLAY_S = 0.04  # sooner than this nobody sees an image
 _TOO_LATE = 6.0  # times the time between frames that a frame has waited: a slow beginning is made up for without
 _TOGETHER = 0.5  # of the time between frames that each frame gets which is reconstructed with others
-_IN_TIME = 0.5  # of the time between frames, within which a frame's turn has come in time,
-_SUSTAINED = 0.9  # and then has so much of it: the frame before is reconstructed while it is gridded
 _LATE = 0.75  # of the time between frames that a late one gets
 _FORGIVEN = 0.97  # part of a step's time that is remembered when there was none for it
 
@@ -75,9 +73,7 @@ class Schedule:
         time_s = self.latency_s or max(duration_s, self._usual_interval(duration_s), _DISPLAY_S)
         on_time = frame.arrived + time_s * min(1.0, (self.together + 1) / frame.partitions)
         interval_s = self._usual_interval(duration_s) / frame.partitions
-        part = _LATE if now - frame.arrived > _IN_TIME * interval_s else _SUSTAINED
-        if together > 1:
-            part = _TOGETHER * together
+        part = _LATE if together == 1 else _TOGETHER * together
         return max(on_time, now + part * interval_s)
 
     def time_for_a_step(self, now: float) -> bool:
