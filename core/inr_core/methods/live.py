@@ -129,9 +129,12 @@ class LiveMethod(ABC):
     ----------------
     made_anew
         Attributes that may be set to None at any time between frames, and are then made anew.
+    by_clock
+        Whether the image of a frame depends on the time that there is for it; of others it never does.
     """
 
     made_anew: ClassVar[tuple[str, ...]] = ()
+    by_clock: ClassVar[bool] = False
 
     def __init__(self, shape: tuple[int, int], parameters: MeasurementParameters, device: torch.device) -> None:
         self.shape, self.device = shape, device
@@ -283,12 +286,13 @@ class LiveMethod(ABC):
         """Do what the last frame left to do and its image did not need: call it once the image has been sent.
 
         Where it is not called, the next frame begins with it, and nothing comes out differently. Receive maps are
-        fitted beside the frames that follow where those are due at some time, and the first of them that finds new
-        maps ready has them.
+        fitted beside the frames that follow where these go by the clock, and the first of them that finds new maps
+        ready has them.
         """
         frame, self._unsettled = self._unsettled, None
         if frame is not None and frame.index >= _CALIBRATED_FIRST:
-            self._calibrate(frame, at_once=math.isinf(self.due) or self.device.type != "cpu")
+            beside = self.by_clock and math.isfinite(self.due) and self.device.type == "cpu"
+            self._calibrate(frame, at_once=not beside)
         self._adopt_maps(wait=False)
 
     def _finish(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ class PredictedCg(LiveMethod):
     State: the last frames (``history``), one image, and the solver's: one variance map, one kernel; the last images for
     ``delay_frames``.
     """
+
+    by_clock: ClassVar[bool] = True
 
     def __init__(self, shape: tuple[int, int], parameters: LiveParameters, device: torch.device) -> None:
         super().__init__(shape, parameters, device)

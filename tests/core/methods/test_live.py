@@ -351,6 +351,14 @@ def test_what_cannot_wait() -> None:
     assert not single.may_wait
 
 
+@pytest.mark.parametrize("name", ["nufft", "cg_sense"])
+def test_images_that_do_not_go_by_the_clock_do_not_by_their_maps(name: str) -> None:
+    scan = cine_scan(frames=6)
+    method = made(scan, name)
+    method.due = time.monotonic()
+    torch.testing.assert_close(live(scan, method, 0), live(scan, made(scan, name), 0), rtol=0, atol=0)
+
+
 class Turning(Calibration):
     """Receive maps whose phase, which is free, is another one after each refresh."""
 
