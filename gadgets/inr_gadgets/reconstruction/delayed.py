@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 import ismrmrd
 
-from inr_core.devices import device_name
 from inr_core.solvers.control import Control
 from inr_gadgets.imaging.geometry import DELAYED_SERIES, image_for
 from inr_gadgets.lines import operator_line
@@ -91,10 +90,8 @@ class DelayedImages:
             self._sent += 1
             number = state.first + index
             meta = {
-                **self._described,
-                "inr_device": device_name(method.device),
+                **state.attributes(self._described),
                 "inr_frame": number,
-                "inr_group": state.group,
                 "inr_delay_frames": method.n_frames - 1 - index,
             }
             yield image_for(state.geometry[index], image.numpy(), DELAYED_SERIES, number, meta)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import ismrmrd
 
-from inr_core.devices import device_name, peak_memory_mib
+from inr_core.devices import peak_memory_mib
 from inr_gadgets.frame import Frame
 from inr_gadgets.imaging.geometry import LIVE_SERIES, image_for
 from inr_gadgets.lines import operator_line
@@ -81,15 +81,12 @@ class LiveImages:
     def _image(
         self, state: SliceState, frame: Frame, number: int, image: Tensor, event: str, together: int
     ) -> ismrmrd.Image:
-        device = state.method.device
         meta = {
-            **self._described,
-            "inr_device": device_name(device),
+            **state.attributes(self._described),
             "inr_frame": number,
-            "inr_group": frame.group,
             "inr_arrived": f"{frame.arrived:.6f}",
             "inr_steps": state.method.steps - state.reported_steps,
-            "inr_peak_memory_mib": f"{peak_memory_mib(device):.1f}",
+            "inr_peak_memory_mib": f"{peak_memory_mib(state.method.device):.1f}",
         }
         if together > 1:
             meta["inr_together"] = together

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import ismrmrd
 
-from inr_core.devices import device_name, peak_memory_mib
+from inr_core.devices import peak_memory_mib
 from inr_core.solvers.control import Control
 from inr_gadgets.frame import Frame
 from inr_gadgets.imaging.geometry import REFINED_SERIES, Between, image_for
@@ -86,9 +86,7 @@ class Refinement:
         if series.remark:
             self.announce(operator_line("WARNING", f"{label}{series.remark}; more recon.refine_seconds would help"))
         meta: dict[str, object] = {
-            **self.described,
-            "inr_device": device_name(method.device),
-            "inr_group": state.group,
+            **state.attributes(self.described),
             "inr_steps": series.steps,
             "inr_refine_s": f"{seconds:.3f}",
             "inr_peak_memory_mib": f"{peak_memory_mib(method.device):.1f}",

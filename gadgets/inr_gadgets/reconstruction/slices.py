@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import ismrmrd
 
+from inr_core.devices import device_name
 from inr_core.errors import DataError
 from inr_gadgets.frame import Frame
 from inr_gadgets.lines import operator_line
@@ -67,6 +68,10 @@ class SliceState:
         newest = self.method.n_frames - 1
         self.geometry[newest] = frame.without_data()
         self.geometry.pop(newest - self.method.kept_frames, None)
+
+    def attributes(self, described: Mapping[str, str]) -> dict[str, object]:
+        """What each of its images says: of the scan what is ``described``, where it was computed, and the slice."""
+        return {**described, "inr_device": device_name(self.method.device), "inr_group": self.group}
 
     def take_events(self) -> str:
         """What is to be said of this frame, and only of it."""

@@ -29,7 +29,7 @@ from inr_gadgets.chain import Chain
 from inr_gadgets.frame import Frame
 from inr_gadgets.handoff import Handoff
 from inr_gadgets.image_file import list_series, read_series
-from inr_gadgets.reconstruction import live_images, recon, refinement
+from inr_gadgets.reconstruction import recon, refinement, slices
 from inr_gadgets.reconstruction.recon import ReconGadget
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile
@@ -659,7 +659,7 @@ def test_torch_is_imported_only_when_it_is_needed_and_warming_up_brings_it() -> 
 
 def test_a_scan_whose_gpu_is_lost_has_all_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cpu", 0)  # compares as another device than CPU, and computes as it does
-    for module in (recon, refinement, live_images):
+    for module in (recon, slices):
         monkeypatch.setattr(module, "device_name", lambda device: "a GPU" if device == gpu else "a CPU")
     monkeypatch.setattr(recon, "choose_device", lambda name: gpu)
     whole = process(frames(), tune_steps=0)
