@@ -114,7 +114,6 @@ class LiveSolver:
         self._displacement = SmoothDisplacement(shape, device)
         self._past_kernel: Tensor | None = None
         self._thorough = False
-        self._watch = _Watch(device)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on, perhaps on another device: with a GPU's times a CPU would be late for fifty frames."""
@@ -150,19 +149,19 @@ class LiveSolver:
         csm : (coils, ny, nx)
             Receive maps.
         remaining_s
-            Time that is left for it; at least three tenths of the iterations are done, on a quarter of the coils.
+            Time that is left for it; at least half of the first part's iterations are done.
         """
         frame = outlook.frame
         effort = self._effort(frame, len(csm), remaining_s)
-        self._watch = _Watch(frame.kernel.device)
+        watch = _Watch(frame.kernel.device)
         past = self._past_kernel if self._past_kernel is not None else torch.zeros_like(frame.kernel)
         kernel = frame.kernel + self._history_weight(frame) * past
         weight = self._weight(outlook)
-        found = self._first_part(outlook, kernel, weight, effort.first)
+        found = self._first_part(outlook, kernel, weight, effort.first, watch)
         change = found.change
         if effort.second > 0:
-            change = self._second_part(outlook, csm[: effort.coils], kernel, weight, found, effort.second)
-        self.plan.measured(effort, *self._watch.spent())
+            change = self._second_part(outlook, csm[: effort.coils], kernel, weight, found, effort.second, watch)
+        self.plan.measured(effort, *watch.spent())
         self.last_effort, self._thorough = effort, False
         self.prior.update(change)
         self._past_kernel = _FADE * past + frame.kernel
@@ -175,18 +174,18 @@ class LiveSolver:
         times = _THOROUGH if self._thorough else 1
         return Effort(times * effort.first, times * effort.second, min(effort.coils, coils))
 
-    def _first_part(self, data: Outlook, kernel: Tensor, weight: float, iterations: int) -> _Found:
+    def _first_part(self, data: Outlook, kernel: Tensor, weight: float, iterations: int, watch: _Watch) -> _Found:
         prediction, scale = data.prediction, data.scale
         model = self._model(self.prior.expected(prediction), prediction, scale)
         edges = self._edges(prediction, data)
         right = model.adjoint(data.missing - edges.pull(prediction))
         point = CgPoint(torch.zeros_like(right), right)
         operator = self._operator(data, kernel, edges, model, weight)
-        numbers = self._iterate(operator, point, iterations)
+        numbers = watch.timed(lambda: continue_from(operator, point, iterations)).solution
         return _Found(model.forward(numbers), numbers)
 
     def _second_part(
-        self, few: Outlook, csm: Tensor, kernel: Tensor, weight: float, found: _Found, iterations: int
+        self, few: Outlook, csm: Tensor, kernel: Tensor, weight: float, found: _Found, iterations: int, watch: _Watch
     ) -> Tensor:
         prediction, change = few.prediction, found.change
         # Past k-space is trusted to hold what has been found, which spares a product with its kernel.
@@ -197,13 +196,7 @@ class LiveSolver:
         left = model.adjoint(data.missing - edges.pull(data.prediction))
         point = CgPoint(numbers, left - weight * numbers)
         operator = self._operator(data, kernel, edges, model, weight)
-        return model.forward(self._iterate(operator, point, iterations))
-
-    def _iterate(self, operator: Callable[[Tensor], Tensor], point: CgPoint, iterations: int) -> Tensor:
-        self._watch.look()
-        solution = continue_from(operator, point, iterations).solution
-        self._watch.look()
-        return solution
+        return model.forward(watch.timed(lambda: continue_from(operator, point, iterations)).solution)
 
     def _model(self, deviation: Tensor, image: Tensor, scale: float) -> ChangeModel:
         return ChangeModel(deviation, image, self._displacement, self.parameters.motion_weight / scale)
@@ -259,13 +252,20 @@ def _steps(image: Tensor) -> Tensor:
 
 
 class _Watch:
-    """Takes the times of a frame: it is looked at before and after the iterations of each part."""
+    """Takes the times of a frame's parts: of the iterations of each, and of what comes before them."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._moments = device, list[float]()
-        self.look()
+        self._look()
 
-    def look(self) -> None:
+    def timed(self, iterations: Callable[[], CgPoint]) -> CgPoint:
+        """Do the iterations of a part."""
+        self._look()
+        found = iterations()
+        self._look()
+        return found
+
+    def _look(self) -> None:
         """Once what this thread asked of the device is done.
 
         The whole device is not waited for: training has a stream of its own, and a recording in another thread forbids
