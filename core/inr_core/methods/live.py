@@ -166,10 +166,7 @@ class LiveMethod(ABC):
         -------
         (ny, nx) complex64, in the units of the unitary transform (see :class:`inr_core.operators.nufft.Nufft`).
         """
-        frame, samples, points, *_ = self._grid(kspace, traj)
-        self._gridded = None
-        self._keep_samples(samples, points)
-        self._unsettled = frame
+        self._unsettled = frame = self._take(kspace, traj)
         if self.n_frames < _CALIBRATED_FIRST:
             self._calibrate(frame)
         image = self._solve([*self._waiting, frame])
@@ -197,10 +194,7 @@ class LiveMethod(ABC):
         Arguments as of :meth:`add_frame`, whose next frame is solved together with those that wait; it takes as long as
         by itself. :meth:`waited` gives their images. Only where :attr:`may_wait`.
         """
-        frame, samples, points, *_ = self._grid(kspace, traj)
-        self._gridded = None
-        self._keep_samples(samples, points)
-        self._waiting.append(frame)
+        self._waiting.append(self._take(kspace, traj))
         self.n_frames += 1
 
     @torch.no_grad()
@@ -317,6 +311,13 @@ class LiveMethod(ABC):
             frame = replace(self._gridded.frame, index=self.n_frames)
             self._gridded = self._gridded._replace(frame=frame, ahead=False)
         return self._gridded
+
+    def _take(self, kspace: Tensor, traj: Tensor) -> MeasuredFrame:
+        """The next frame; what was gridded is let go of."""
+        frame, samples, points, *_ = self._grid(kspace, traj)
+        self._gridded = None
+        self._keep_samples(samples, points)
+        return frame
 
     def _gridded_of(self, kspace: Tensor, traj: Tensor) -> Gridded:
         # Where the samples are: fewer coils travel to the device, and nothing waits for it.

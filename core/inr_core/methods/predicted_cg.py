@@ -119,7 +119,7 @@ class PredictedCg(LiveMethod):
             image = self.solver(outlook, csm, self.due - time.monotonic())
             if isinstance(frame, JointFrames):
                 *waited, image = frame.images(outlook.prediction, image)
-                for part, earlier in zip(frame.parts, waited, strict=False):
+                for part, earlier in zip(frame.parts[:-1], waited, strict=True):
                     self._keep(part, earlier)
                 self._waited += waited
                 frame = frame.parts[-1]

@@ -40,8 +40,7 @@ class JointFrames(MeasuredFrame):
     @classmethod
     def of(cls, frames: Sequence[MeasuredFrame]) -> JointFrames:
         """Join frames that follow one another."""
-        shares = [(number + 1) / len(frames) for number in range(len(frames))]
-        pairs = list(zip(shares, frames, strict=True))
+        pairs = list(zip(_shares(len(frames)), frames, strict=True))
         return cls(
             index=frames[-1].index,
             coil_images=sum(a * frame.coil_images for a, frame in pairs),  # type: ignore[arg-type]
@@ -62,4 +61,9 @@ class JointFrames(MeasuredFrame):
     def images(self, prediction: Tensor, last: Tensor) -> list[Tensor]:
         """Those of all frames, (ny, nx), given the prediction of them and the image of the last."""
         change = last - prediction
-        return [torch.add(prediction, change, alpha=(i + 1) / len(self.parts)) for i in range(len(self.parts))]
+        return [torch.add(prediction, change, alpha=a) for a in _shares(len(self.parts))]
+
+
+def _shares(n: int) -> list[float]:
+    """a_i of n frames."""
+    return [i / n for i in range(1, n + 1)]
