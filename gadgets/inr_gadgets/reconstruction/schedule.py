@@ -20,9 +20,9 @@ class Schedule:
     """Deadlines of frames, and how long a training step takes: running means of what was measured.
 
     The image of a frame is due before the next frame is complete (where frames come faster than a display shows them,
-    when that can show it), or ``latency_s`` after its last readout. When the
-    chain is behind, what a frame has waited is no longer there for its own work: training steps are dropped first (no
-    step begins while a frame waits), then iterations (the method's, by the time it is given), and never a frame.
+    when that can show it), or ``latency_s`` after its last readout. When the chain is behind, training steps are left
+    out first (no step begins while a frame waits), then iterations (the method's, by the time it is given), and never a
+    frame.
 
     Attributes
     ----------
@@ -70,11 +70,11 @@ class Schedule:
         duration_s = self.repetition_s * len(frame.headers) * frame.partitions
         if not self.interval_s > 0.5 * duration_s > 0:
             return math.inf
-        time_s = self.latency_s or max(duration_s, self._usual_interval(duration_s), _DISPLAY_S)
+        interval_s = self._usual_interval(duration_s)
+        time_s = self.latency_s or max(duration_s, interval_s, _DISPLAY_S)
         on_time = frame.arrived + time_s * min(1.0, (self.together + 1) / frame.partitions)
-        interval_s = self._usual_interval(duration_s) / frame.partitions
         part = _LATE if together == 1 else _TOGETHER * together
-        return max(on_time, now + part * interval_s)
+        return max(on_time, now + part * interval_s / frame.partitions)
 
     def time_for_a_step(self, now: float) -> bool:
         """Whether a step now ends before the next frame is due.
