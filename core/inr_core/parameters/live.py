@@ -53,6 +53,13 @@ class LiveParameters(MeasurementParameters):
     motion_weight: float = parameter(
         2.5, "ease of smooth motion between live frames, against changes of single pixels", minimum=0, maximum=100
     )
+    phase_changes: float = parameter(
+        0.6,
+        "size of a pixel's changes of phase between live frames, relative to those of its brightness; "
+        "1 where both are as likely",
+        minimum=0.01,
+        maximum=100,
+    )
     live_spatial: float = parameter(
         0.0015,
         "weight of the total variation in the plane of a live frame, relative to the image's maximum",

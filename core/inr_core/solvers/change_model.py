@@ -63,14 +63,15 @@ class SmoothDisplacement(LinearOperator):
 class ChangeModel(LinearOperator):
     """A frame's change since its prediction p, linear in few or likely numbers:
 
-        x - p = D z + s (u d_x m + v d_y m)
+        x - p = D e^(i arg m) (a + i q b) + s (u d_x m + v d_y m)
 
-    z is a number for each pixel, free where the deviation D is large; (u, v) is a smooth displacement, d_x m and d_y m
-    the slopes of the image. Without the second part a wall that moves by a pixel is two thousand independent changes,
+    a + i b is a number for each pixel, free where the deviation D is large: a makes it brighter or darker and b turns
+    its phase, which seldom happens (q < 1 says so). (u, v) is a smooth displacement, d_x m and d_y m the slopes of the
+    image. Without the second part a wall that moves by a pixel is two thousand independent changes,
     of which a dozen spokes find a part; with it, it is a handful. It is Horn and Schunck's brightness constancy (doi
     10.1016/0004-3702(81)90024-2) turned round: given the image, it says what moving does to it.
 
-    It acts on one real vector that holds z (real and imaginary parts) and then the displacement's nodes, so that any
+    It acts on one real vector that holds a and b, pixel by pixel, and then the displacement's nodes, so that any
     solver for vectors can be used.
 
     Parameters
@@ -78,21 +79,33 @@ class ChangeModel(LinearOperator):
     deviation : (ny, nx)
         D, real and positive.
     image : (ny, nx) complex
-        m, whose slopes are taken.
+        m, whose slopes and phase are taken.
     displacement
         From nodes to (u, v).
     strength
         s: pixels that a node of unit weight may move, in units of the deviation: the weight of |nodes|^2 is that of
-        |z|^2.
+        a^2 + b^2.
+    quadrature
+        q: how far the phase may change where the brightness may by one.
     """
 
-    def __init__(self, deviation: Tensor, image: Tensor, displacement: SmoothDisplacement, strength: float) -> None:
+    def __init__(
+        self,
+        deviation: Tensor,
+        image: Tensor,
+        displacement: SmoothDisplacement,
+        strength: float,
+        quadrature: float = 1.0,
+    ) -> None:
         if tuple(image.shape) != displacement.shape or deviation.shape != image.shape:
             raise DataError(
                 f"an image {tuple(image.shape)} and a deviation {tuple(deviation.shape)}",
                 f"(ny, nx) = {displacement.shape} of the displacement",
             )
-        self.deviation, self._displacement = deviation, displacement
+        self._displacement = displacement
+        phase = torch.where(image == 0, 1, image.sgn())  # a pixel without a phase changes like any other
+        self._turned, self._turned_back = deviation * phase, deviation * phase.conj()
+        self._sizes = torch.tensor([1.0, quadrature], dtype=deviation.dtype, device=deviation.device)
         self._slopes = strength * torch.stack([difference(image, -1), difference(image, -2)])
         self._n_free = 2 * image.numel()
 
@@ -103,20 +116,19 @@ class ChangeModel(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(numbers,) real -> (ny, nx) complex."""
-        return self._moved(x) + self.deviation * self._free(x)
+        free = torch.view_as_complex(x[: self._n_free].view(*self._turned.shape, 2) * self._sizes)
+        return self._moved(x).addcmul_(self._turned, free)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """(ny, nx) complex -> (numbers,) real: the adjoint in the real inner product."""
         along = (y.conj() * self._slopes).real
-        return torch.cat([torch.view_as_real(self.deviation * y).flatten(), self._displacement.adjoint(along)])
+        free = torch.view_as_real(self._turned_back * y) * self._sizes
+        return torch.cat([free.flatten(), self._displacement.adjoint(along)])
 
     def with_motion_of(self, x: Tensor, change: Tensor) -> Tensor:
         """(numbers,): the vector with the nodes of ``x`` whose change is ``change``, (ny, nx)."""
-        free = (change - self._moved(x)) / self.deviation
-        return torch.cat([torch.view_as_real(free).flatten(), x[self._n_free :]])
-
-    def _free(self, x: Tensor) -> Tensor:
-        return torch.view_as_complex(x[: self._n_free].view(*self.deviation.shape, 2))
+        free = torch.view_as_real((change - self._moved(x)) / self._turned) / self._sizes
+        return torch.cat([free.flatten(), x[self._n_free :]])
 
     def _moved(self, x: Tensor) -> Tensor:
         return (self._displacement.forward(x[self._n_free :]) * self._slopes).sum(0)

@@ -30,7 +30,9 @@ def blob(shape: tuple[int, int], x0: float = 0.0) -> Tensor:
 
 def model(shape: tuple[int, int], strength: float = 0.7) -> ChangeModel:
     deviation = rand(*shape, seed=3).abs().float() + 0.2
-    return ChangeModel(deviation, rand(*shape, seed=4).to(torch.complex64), displacement(shape), strength)
+    image = rand(*shape, seed=4).to(torch.complex64)
+    image[3, 5] = 0  # it has no phase
+    return ChangeModel(deviation, image, displacement(shape), strength, quadrature=0.6)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -81,6 +83,20 @@ def test_a_moved_spot_is_a_displacement() -> None:
     change = one.forward(torch.cat([torch.zeros(2 * shape[0] * shape[1]), nodes]))
     true = blob(shape, moved) - blob(shape)
     assert float((change - true).norm() / true.norm()) < 0.02
+
+
+def test_brightness_changes_along_the_image_and_phase_across_it() -> None:
+    shape = (20, 18)
+    image, q = rand(*shape, seed=4).to(torch.complex64), 0.25
+    image[3, 5] = 0
+    one = ChangeModel(torch.full(shape, 2.0), image, displacement(shape), 1.0, q)
+    free, motion = torch.zeros(*shape, 2), torch.zeros(displacement(shape).n_nodes)
+    free[..., 0] = 1.0
+    brighter = one.forward(torch.cat([free.flatten(), motion]))
+    turned = one.forward(torch.cat([free.flip(-1).flatten(), motion]))
+    torch.testing.assert_close(brighter.abs(), torch.full(shape, 2.0))
+    torch.testing.assert_close(brighter * image.abs(), 2.0 * image + 0.0)
+    torch.testing.assert_close(turned, 1j * q * brighter)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

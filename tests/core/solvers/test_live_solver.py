@@ -56,6 +56,14 @@ def test_a_moved_object_is_found_better_as_motion() -> None:
     assert error(with_motion, image) < 0.9 * error(without, image)
 
 
+def test_a_spot_that_brightens_is_found_better_where_the_phase_rarely_changes() -> None:
+    scan = cine_scan()
+    before, brighter = scan.truth[3], scan.truth[3].clone()
+    brighter[12:18, 10:16] *= 1.5
+    equal, rare = (solved(scan, brighter, before, phase_changes=size) for size in (1.0, 0.2))
+    assert error(rare, brighter) < 0.95 * error(equal, brighter)
+
+
 def test_the_noisier_the_data_the_more_the_prediction_counts() -> None:
     scan = cine_scan()
     image = scan.truth[3]
