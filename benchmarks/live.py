@@ -39,6 +39,7 @@ _PLAIN = {  # conjugate gradients towards the frame before, with an expected dev
     "recon.motion_weight": "0",
     "recon.phase_changes": "1",
     "recon.live_spatial": "0",
+    "recon.live_spatial_noise": "0",
     "recon.noise_weight": "0",
     "recon.prior_weight": "0.3",
 }

@@ -31,7 +31,11 @@ from scans import make_scan
 _GAIN_DB, _TIMES = 1.5, 5.0  # what the refinement must gain on GRASP, within how much of its time
 _ITERATIONS = 100  # of BART's GRASP, for the choice of its weight
 _LIMITED, _UNLIMITED_S = "inr@deterministic=false;refine_seconds={:g}", 1e5
-_STAGES = {"draft": ";refine_passes=0", "draft, field": ";polish_rounds=0", "draft, field, polish": ""}
+_STAGES = {
+    "GRASP": ";refine_passes=0;polish_rounds=0",
+    "GRASP, polish": ";refine_passes=0",
+    "GRASP, polish, field, polish": "",
+}
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,9 @@ class GraspMethod(PredictedCg):
     @torch.no_grad()
     def _grasp(self, history: FrameHistory, csm: Tensor, control: Control) -> RefinedSeries:
         """GRASP of these frames, begun from the live images of all that are kept."""
-        total = self.parameters.grasp_iterations
+        p, total = self.parameters, self.parameters.grasp_iterations
         steps, images = 0, self._images.stack()
-        objective = GraspObjective(history, csm, self.parameters.grasp_weight, self.parameters.grasp_tikhonov)
+        objective = GraspObjective(history, csm, p.grasp_weight, p.grasp_tikhonov, noise_weight=p.grasp_noise)
         if control.stopped() or control.limit_s <= 0:
             return RefinedSeries(history.first, images, 0)
         for better in minimise(objective, images, total):

@@ -18,28 +18,30 @@ from inr_core.operators.resample import zero_fill
 from inr_core.parameters.inr import InrParameters
 from inr_core.parameters.td_dip import TdDipParameters
 from inr_core.solvers.control import Control
-from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.held_spokes import HeldSpokes
 from inr_core.solvers.inr_trainer import InrTrainer
 from inr_core.solvers.learnt import Learnt
 from inr_core.solvers.polish import polish
 from inr_core.solvers.slice_data import SliceData
 
-_DRAFT_PART = 0.1  # of the refinement's time that GRASP takes, for the progress that is told
-_POLISH_PART = 0.35  # and the polish that follows the field
+_GRASP_PART = 0.15  # of the refinement's time that GRASP takes, for the progress that is told
+_DRAFT_PART = 0.25  # with the draft's polish
+_POLISH_PART, _COMPANION_AND_POLISH_PART = 0.2, 0.35  # what follows the field, with a companion and without
 _COMPANION_PART = 0.8  # of what follows the field, where there is one
 _ENOUGH_COMPANION = 0.4  # of its passes
-_ENOUGH_PASSES = 20  # over all frames; a field that was trained less is not better than the draft
+_ENOUGH_PASSES = 36  # over all frames; a field that was trained less is not better than the draft
 _NO_COMPANION_REMARK = "the convolutional prior had no time: the field is by itself"
-_DRAFT_REMARK = "the field had no time to become better than its draft: the refined series is GRASP's"
+_DRAFT_REMARK = "the field had no time to become better than its draft: the refined series is GRASP's, polished"
 
 
 class InrMethod(GraspMethod):
     """A capped multi-resolution field that learns while the scan runs.
 
     It predicts the next frame as soon as it has been trained, and is trained on all frames at the end. That end begins
-    with GRASP, in a tenth of the time; the field is fitted to the data and pulled towards that draft, and its images
-    are the centre of a last convex problem, see :func:`~inr_core.solvers.polish.polish`.
+    with a draft, GRASP and a convex problem around its series (:func:`~inr_core.solvers.polish.polish`), in a quarter
+    of the time; the field is fitted to the data and pulled towards that draft, and its images are the centre of a last
+    problem of the same kind.
     """
 
     made_anew: ClassVar[tuple[str, ...]] = ("trainer",)
@@ -146,9 +148,10 @@ class InrMethod(GraspMethod):
         return True
 
     def refine(self, control: Control | None = None) -> RefinedSeries | None:
-        """GRASP, then the field trained on all frames that are kept and on GRASP's: its images are the refined series.
+        """A draft, then the field trained on all frames that are kept and on the draft's: it makes the refined series.
 
-        Where the field had no time to become better than the draft, the draft is the series, and its remark says so.
+        Where the field has no time to become better than the draft, the draft is the series, and its remark says so;
+        without ``refine_passes`` there is no field.
         It exists at the measured frames and pixels only: where finer ones were asked for, that is a failure.
         """
         self._finish()
@@ -158,27 +161,39 @@ class InrMethod(GraspMethod):
         held = self._held.of(self.history)
         # The draft must not know what the training is judged by, or a field that follows its noise is praised for it.
         seen = self._held.without(self.history) if held else self.history
-        draft = self._grasp(seen, csm, replace(control, progress=lambda part: control.progress(_DRAFT_PART * part)))
+        draft, p = self._draft(seen, csm, control), self.parameters
+        field_ends = 1 - (_COMPANION_AND_POLISH_PART if p.companion_passes > 0 else _POLISH_PART)
+        least_passes = min(_ENOUGH_PASSES, 0.9 * p.refine_passes)
         stop = trainer.judge(held, seen, csm) if held else None
         steps = 0
         if control.part(0, 1) < 1 and not control.stopped():
             steps = trainer.refine(
                 seen,
                 csm,
-                draft.images if self.parameters.draft_weight > 0 else None,
-                control.within(_DRAFT_PART, 1 - _POLISH_PART),
+                draft.images if p.draft_weight > 0 else None,
+                control.within(_DRAFT_PART, field_ends),
                 stop,
+                least_passes,
             )
             self.steps += steps
-        passes = steps * min(self.parameters.window, len(self.history)) / len(self.history)
+        passes = steps * min(p.window, len(self.history)) / len(self.history)
         ended = stop is not None and stop.useless  # by itself, before its time
-        enough = ended or passes >= min(_ENOUGH_PASSES, 0.9 * self.parameters.refine_passes)
+        enough = ended or passes >= least_passes
         if control.stopped() or steps == 0 or not enough:
-            return replace(
-                draft, steps=draft.steps + steps, remark=_DRAFT_REMARK, failure=self.query.failure_of_draft()
-            )
-        images, remark = self._series(trainer, control.within(1 - _POLISH_PART, 1.0))
+            remark = _DRAFT_REMARK if p.refine_passes > 0 else ""
+            return replace(draft, steps=draft.steps + steps, remark=remark, failure=self.query.failure_of_draft())
+        images, remark = self._series(trainer, control.within(field_ends, 1.0))
         return RefinedSeries(self.history.first, images, steps, remark, query=self.query)
+
+    def _draft(self, frames: FrameHistory, csm: Tensor, control: Control) -> RefinedSeries:
+        """GRASP, polished; with all the time there is, which the field gets what is left of."""
+
+        def told(start: float, end: float) -> Control:
+            return replace(control, progress=lambda part: control.progress(start + (end - start) * part))
+
+        draft = self._grasp(frames, csm, told(0.0, _GRASP_PART))
+        images = polish(frames, csm, draft.images, self.parameters, told(_GRASP_PART, _DRAFT_PART))
+        return replace(draft, images=images)
 
     def _companion(self, csm: Tensor, control: Control) -> Tensor | None:
         """The series of a convolutional prior, whose errors are not the field's: their average is better than both.

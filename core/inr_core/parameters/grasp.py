@@ -18,6 +18,13 @@ class GraspParameters(LiveParameters):
         minimum=0,
         maximum=10,
     )
+    grasp_noise: float = parameter(
+        1.0,
+        "the same weight at least, relative to the standard deviation of the noise of the gridded images; "
+        "0 for no least weight",
+        minimum=0,
+        maximum=100,
+    )
     grasp_tikhonov: float = parameter(
         0.02, "weight of |x|^2 in GRASP, relative to the data's; holds what no spoke measures", minimum=0, maximum=10
     )

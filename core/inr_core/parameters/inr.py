@@ -42,9 +42,9 @@ class InrParameters(PolishParameters, GraspParameters):
         maximum=1000,
     )
     draft_weight: float = parameter(
-        1.0, "pull of the refinement towards GRASP's series, relative to the data's", minimum=0, maximum=1000
+        1.0, "pull of the refinement towards its draft, relative to the data's", minimum=0, maximum=1000
     )
-    refine_passes: float = parameter(70.0, "times that the refinement visits each frame", minimum=0, maximum=1e5)
+    refine_passes: float = parameter(50.0, "times that the refinement visits each frame", minimum=0, maximum=1e5)
     early_stop: bool = parameter(
         True, "end the refinement's training when the spokes held out of it are no longer explained better"
     )

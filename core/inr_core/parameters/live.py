@@ -66,6 +66,12 @@ class LiveParameters(MeasurementParameters):
         minimum=0,
         maximum=10,
     )
+    live_spatial_noise: float = parameter(
+        0.07,
+        "the same weight at least, relative to the standard deviation of the noise of the gridded image",
+        minimum=0,
+        maximum=100,
+    )
     history_weight: float = parameter(
         0.1,
         "trust in the prediction where the last frames measured k-space, relative to the data's, "

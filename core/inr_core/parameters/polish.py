@@ -28,5 +28,16 @@ class PolishParameters:
         maximum=10,
     )
     polish_spatial: float = parameter(
-        0.0008, "weight of the polish's total variation in the plane, relative as grasp_weight", minimum=0, maximum=10
+        0.0008,
+        "weight of the polish's total variation in the plane, relative as grasp_weight; it grows with polish_tv",
+        minimum=0,
+        maximum=10,
+    )
+    polish_noise: float = parameter(1.0, "least polish_tv, relative as grasp_noise", minimum=0, maximum=100)
+    polish_edge: float = parameter(
+        0.01,
+        "steps in the plane from which on the polish smooths less, relative to the images' maximum; "
+        "0 to smooth all of them alike",
+        minimum=0,
+        maximum=10,
     )

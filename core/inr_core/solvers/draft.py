@@ -33,7 +33,9 @@ def grasp_draft(
     (frames, ny, nx), in units of ``data.scale``
     """
     grasp = parameters or GraspParameters()
-    objective = GraspObjective(data.frames, data.csm, grasp.grasp_weight, grasp.grasp_tikhonov)
+    objective = GraspObjective(
+        data.frames, data.csm, grasp.grasp_weight, grasp.grasp_tikhonov, noise_weight=grasp.grasp_noise
+    )
     images = (data.right.mean(0, keepdim=True) / data.strength).expand_as(data.right).contiguous()
     for number, better in enumerate(minimise(objective, images, iterations), start=1):
         images = better

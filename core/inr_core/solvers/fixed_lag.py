@@ -15,7 +15,7 @@ from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
 
 _BEFORE = 1  # frames before the delayed one that are solved with it, so that it has neighbours on both sides
 _ITERATIONS = 3
-_TEMPORAL, _SPATIAL, _PULL = 0.01, 0.001, 0.4  # of the objective, relative as there
+_TEMPORAL, _SPATIAL, _PULL, _NOISE = 0.01, 0.001, 0.4, 1.0  # of the objective, relative as there
 _SETTLED = 8  # iterations after which GraspObjective's corners are as sharp as images that are good already want them
 
 
@@ -81,7 +81,9 @@ class FixedLag:
         for frame in frames[-n:]:
             window.append(frame)
         centre = torch.stack(list(self._live))
-        objective = GraspObjective(window, csm, _TEMPORAL, _PULL, spatial_weight=_SPATIAL, centre=centre)
+        objective = GraspObjective(
+            window, csm, _TEMPORAL, _PULL, spatial_weight=_SPATIAL, noise_weight=_NOISE, centre=centre
+        )
         better = torch.stack(list(self._images))
         for number, series in enumerate(minimise(objective, better, _ITERATIONS, _SETTLED), start=1):
             better = series

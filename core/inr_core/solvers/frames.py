@@ -157,6 +157,11 @@ class FrameHistory:
         """Mean of the diagonal of the frames' grams: :meth:`right_sides` over it are the gridded images."""
         return sum(frame.strength for frame in self._frames) / len(self._frames)
 
+    @property
+    def noise(self) -> float:
+        """Variance of the noise in a pixel of a frame's coil image, on average."""
+        return sum(frame.noise for frame in self._frames) / len(self._frames)
+
     def right_sides(self, csm: Tensor) -> Tensor:
         """(frames, ny, nx): S^H F^H W y of every frame, in the data's units."""
         return torch.stack([frame.right_side(csm) for frame in self._frames])

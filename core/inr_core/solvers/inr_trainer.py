@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from inr_core.solvers.training import cosine
 _TV_ACCELERATION, _TV_POWER = 10.0, 0.75  # temporal_tv is for this acceleration; how it grows with it
 _CHUNK = 6  # frames rendered at once: what the caches hold
 _LOOK_PASSES, _PATIENCE = 5, 2  # between looks at held-out spokes, from the second on; looks without a smaller error
+_WARM, _PACED = 3, 8  # steps between which the pace is measured; the first ones record what the others repeat
 _LOOK = 32  # steps after which it is looked whether they were finite, where looking means waiting
 
 
@@ -171,6 +173,7 @@ class InrTrainer:
         draft: Tensor | None = None,
         control: Control | None = None,
         stop: HeldOut | None = None,
+        least_passes: float = 0.0,
     ) -> int:
         """Train on all frames that are kept, the learning rate falling along a cosine.
 
@@ -184,6 +187,9 @@ class InrTrainer:
             Time, stop and progress; none if None. A time limit shortens the schedule.
         stop
             From :meth:`judge`: ends the training when it no longer helps, and leaves the field as it was best.
+        least_passes
+            Visits of each frame without which the field is of no use: by the pace of its first steps the training ends
+            where the time does not suffice for them.
 
         Returns
         -------
@@ -194,7 +200,7 @@ class InrTrainer:
             max(1, round(self.parameters.refine_passes * len(history) / length)) if self.parameters.refine_passes else 0
         )
         control, rate = control or Control(), cosine()
-        steps, part = 0, 0.0
+        steps, part, warm_s = 0, 0.0, 0.0
         while part < 1.0 and total and not control.stopped():
             # Windows may overhang both ends, so that the first and last frames are drawn as often as the others.
             start = self._draw(history.first - length + 1, history.first + len(history) - 1)
@@ -204,6 +210,13 @@ class InrTrainer:
             steps += 1
             part = control.part(steps, total)
             control.progress(part)
+            if steps == _WARM:
+                warm_s = time.monotonic()
+            elif steps == _PACED and math.isfinite(control.limit_s):
+                pace_s = (time.monotonic() - warm_s) / (_PACED - _WARM)
+                left_s = control.begin + control.limit_s - time.monotonic()
+                if (steps + left_s / pace_s) * length < least_passes * len(history):
+                    break
             if stop is not None and stop.due(steps):
                 self._bring_up_to_date(history)
                 if stop(steps):

@@ -60,9 +60,9 @@ class MotionPrior:
 
 
 def smoothed_square(image: Tensor, window: int) -> Tensor:
-    """|image|^2 averaged over a square of ``window`` pixels, odd; (ny, nx) complex to real."""
+    """|image|^2 averaged over a square of ``window`` pixels, odd; (..., ny, nx) complex to real."""
     square = squares(image)
-    along_y, along_x = (_box(n, window, square.dtype, square.device) for n in image.shape)
+    along_y, along_x = (_box(n, window, square.dtype, square.device) for n in image.shape[-2:])
     return along_y @ square @ along_x.T
 
 

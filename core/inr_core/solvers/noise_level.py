@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from inr_core.inner_products import squares
+
 _OUTER = 0.75  # of the half width of a projection: beyond it an image that the readout oversamples twice has no corner
 _OVERSAMPLED = 1.9  # width of the projections over the image's from which on this is so
 _PERIPHERY = 0.9  # of the largest |k|: beyond it, in other readouts, there is little but noise
@@ -40,3 +42,16 @@ def noise_variance(kspace: Tensor, traj: Tensor, shape: tuple[int, int]) -> floa
         outer = kspace.abs().square()[:, radius >= _PERIPHERY * radius.max()]
     # The median of an exponential distribution is ln 2 of its mean.
     return float(outer.median()) / math.log(2)
+
+
+def combined_variance(variance: float, csm: Tensor) -> float:
+    """Variance of the noise in an image combined from coil images of that variance, S^H of them, on average.
+
+    Parameters
+    ----------
+    variance
+        In a pixel of a coil image.
+    csm : (coils, ny, nx)
+        Receive maps.
+    """
+    return variance * float(squares(csm).sum(0).mean())

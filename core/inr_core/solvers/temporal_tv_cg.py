@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from inr_core.batches import at_once
 from inr_core.inner_products import inner, squares
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.frames import FrameHistory, check_signal
+from inr_core.solvers.noise_level import combined_variance
 from inr_core.solvers.variation import SpatialVariation, TemporalVariation, Variation
 
 _BLOCK = 4  # frames whose coils are transformed at once: what the caches hold, and what bounds the memory
@@ -31,6 +33,11 @@ class GraspObjective:
     the data. With a centre c the solution stays near a series that is good already; with sigma, the edges of the image
     say what the corners of k-space may be; with a flow, D follows the motion.
 
+    A weight that removes streaks is too small for noise: what a single difference of b owes to noise is to be left
+    behind by lambda. So lambda is no less than ``noise_weight`` times the standard deviation of the noise in b, and
+    sigma grows with it. Measured on a real cine at 5, 13 and 21 spokes with noise of 0.5 to 8 times the usual: the best
+    weights stay when there is little noise, and then grow in proportion to it.
+
     Parameters
     ----------
     frames
@@ -43,6 +50,10 @@ class GraspObjective:
         tau relative to the mean of the gram's diagonal.
     spatial_weight
         sigma, relative as lambda.
+    spatial_part : (frames, ny, nx)
+        Factor on sigma, pixel by pixel; 1 if None.
+    noise_weight
+        Least lambda, relative to the standard deviation of the noise in b; 0 leaves both weights as they are.
     centre : (frames, ny, nx)
         c; zero if None.
     flow : (frames - 1, 2, ny, nx)
@@ -75,6 +86,8 @@ class GraspObjective:
         tikhonov: float,
         *,
         spatial_weight: float = 0.0,
+        spatial_part: Tensor | None = None,
+        noise_weight: float = 0.0,
         centre: Tensor | None = None,
         flow: Tensor | None = None,
     ) -> None:
@@ -85,9 +98,13 @@ class GraspObjective:
         self.scale, self.tikhonov = largest / self.strength, tikhonov * self.strength
         if centre is not None:
             self.right = self.right + self.tikhonov * centre
-        self.variations: list[tuple[Variation, float]] = [(TemporalVariation(flow), weight * largest)]
+        least = noise_weight * math.sqrt(combined_variance(frames.noise, csm))
+        # Both weights are for data without much noise.
+        unit = largest * max(1.0, least / (weight * largest)) if weight > 0 else largest
+        self.variations: list[tuple[Variation, float | Tensor]] = [(TemporalVariation(flow), weight * unit)]
         if spatial_weight > 0:
-            self.variations.append((SpatialVariation(), spatial_weight * largest))
+            sigma = spatial_weight * unit
+            self.variations.append((SpatialVariation(), sigma if spatial_part is None else sigma * spatial_part))
 
     def gram(self, x: Tensor) -> Tensor:
         """(G + tau) x; a few frames at a time, for the sake of memory."""
@@ -102,7 +119,7 @@ class GraspObjective:
     def value(self, x: Tensor) -> float:
         """The objective of a series (frames, ny, nx)."""
         data = inner(x, 0.5 * self.gram(x) - self.right)
-        return float(data + sum(weight * _sizes(v.forward(x), 0.0).sum() for v, weight in self.variations))
+        return float(data + sum((weight * _sizes(v.forward(x), 0.0)).sum() for v, weight in self.variations))
 
 
 class _Line(NamedTuple):
@@ -110,7 +127,7 @@ class _Line(NamedTuple):
 
     differences: Tensor
     along: Tensor
-    weight: float
+    weight: float | Tensor
 
     def stiffness(self, length: Tensor | float, smooth: float) -> Tensor:
         """The weight over the modulus, at a point of the line."""

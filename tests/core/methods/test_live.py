@@ -201,8 +201,24 @@ def test_progress_is_told() -> None:
     live(scan, method)
     refined = method.refine(Control(progress=parts.append))
     assert refined is not None
-    assert len(parts) == 20 + refined.steps + 32  # the draft, the field, the polish
+    assert len(parts) == 20 + 32 + refined.steps + 32  # GRASP and its polish, the field, its polish
+    assert parts == sorted(parts)
     assert parts[-1] == 1.0
+
+
+def test_a_field_that_cannot_be_ready_leaves_the_polished_draft_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inr_core.methods.inr._ENOUGH_PASSES", 1e6)
+    scan, limit_s = cine_scan(frames=8), 60.0
+    method, grasp = made(scan, refine_passes=1e5), made(scan, refine_passes=0.0, polish_rounds=0)
+    live(scan, method)
+    live(scan, grasp)
+    control = Control(limit_s)
+    series, unpolished = method.refine(control), grasp.refine()
+    assert time.monotonic() - control.begin < 0.5 * limit_s
+    assert series is not None
+    assert unpolished is not None
+    assert "the refined series is GRASP's, polished" in series.remark
+    assert error(series.images, scan.truth) < 0.97 * error(unpolished.images, scan.truth)
 
 
 @pytest.mark.parametrize("name", METHODS)

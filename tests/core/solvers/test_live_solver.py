@@ -131,7 +131,19 @@ def test_a_frame_of_fewer_coils_than_asked_for() -> None:
     assert torch.isfinite(torch.view_as_real(solved(few, scan.truth[3], scan.truth[2]))).all()
 
 
-@pytest.mark.parametrize("name", ["noise_weight", "motion_weight", "live_spatial", "history_weight"])
+def test_noise_is_smoothed_in_the_plane() -> None:
+    scan = cine_scan()
+    image = scan.truth[3]
+    errors = [
+        error(solved(scan, image, image, noise=0.3, noise_weight=0.0, live_spatial_noise=weight), image)
+        for weight in (0.0, 0.1)
+    ]
+    assert errors[1] < 0.9 * errors[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["noise_weight", "motion_weight", "live_spatial", "live_spatial_noise", "history_weight"]
+)
 def test_each_weight_can_be_switched_off(name: str) -> None:
     scan = cine_scan()
     assert error(solved(scan, scan.truth[5], scan.truth[3], **{name: 0.0}), scan.truth[5]) < 0.3

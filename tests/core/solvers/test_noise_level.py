@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from inr_core.solvers.frames import MeasuredFrame
-from inr_core.solvers.noise_level import noise_variance
+from inr_core.solvers.noise_level import combined_variance, noise_variance
 from inr_core.trajectory import radial_trajectory, spoke_angles
 from oracles import rand
 from radial import cine_scan
@@ -37,3 +37,11 @@ def test_a_frame_knows_the_noise_of_its_gridded_pixels() -> None:
     frame = MeasuredFrame.from_samples(0, noise, traj, scan.shape)
     assert frame.noise == pytest.approx(float(frame.coil_images.abs().square().mean()), rel=0.25)
     assert MeasuredFrame.from_samples(0, quiet, traj, scan.shape).noise == 0.0
+
+
+def test_a_combined_image_has_the_noise_of_its_coils() -> None:
+    maps = rand(4, 21, 18, seed=6).to(torch.complex64)
+    coils = 0.3 * rand(200, 4, 21, 18, seed=7).to(torch.complex64)
+    combined = (maps.conj() * coils).sum(1)
+    variance = float(coils.abs().square().mean())
+    assert combined_variance(variance, maps) == pytest.approx(float(combined.abs().square().mean()), rel=0.02)

@@ -10,7 +10,7 @@ from inr_core.operators.nufft import Nufft
 from inr_core.parameters.polish import PolishParameters
 from inr_core.solvers.control import Control
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
-from inr_core.solvers.polish import polish
+from inr_core.solvers.polish import edge_weights, polish
 from inr_core.trajectory import radial_trajectory, spoke_angles
 from radial import RadialScan, cine_scan, error
 
@@ -56,6 +56,31 @@ def test_motion_helps() -> None:
         settings = PolishParameters(polish_tv=0.02, polish_rounds=rounds, polish_iterations=iterations)
         errors.append(error(polish(frames, maps, series, settings, Control()), torch.stack(truth)))
     assert errors[0] < 0.8 * errors[1]
+
+
+def test_noisy_data_are_smoothed_as_their_noise_wants() -> None:
+    scan = cine_scan(sigma=0.06)
+    series = history(scan).right_sides(scan.maps) / history(scan).strength
+    errors = [
+        error(polish(history(scan), scan.maps, series, PolishParameters(polish_noise=weight), Control()), scan.truth)
+        for weight in (0.0, 1.0)
+    ]
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_edges_are_smoothed_less() -> None:
+    """Beside a step the weight is low, three pixels wide; elsewhere the same everywhere, and 1 on average."""
+    series = torch.ones(2, 9, 12, dtype=torch.complex64)
+    series[:, :, 6:] *= 3.0
+    weights = edge_weights(series, 0.05)
+    assert weights.shape == (2, 9, 12)
+    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
+    low = weights[0, 4] < 0.5 * weights.max()
+    assert low.nonzero().flatten().tolist() == [4, 5, 6]
+    torch.testing.assert_close(weights[..., ~low].std(), torch.tensor(0.0), atol=1e-6, rtol=0)
+    # Half of the weight where the mean size of the steps is the corner: a third of the columns has a step of 2 of 3.
+    expected = 0.05 / ((2 / 3) / 3**0.5 + 0.05)
+    torch.testing.assert_close(weights[0, 4, 5] / weights[0, 4, 0], torch.tensor(expected))
 
 
 def test_a_strong_pull_and_no_rounds_leave_the_series() -> None:

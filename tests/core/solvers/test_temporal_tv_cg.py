@@ -136,6 +136,43 @@ def test_tau_and_lambda_are_relative_to_the_data() -> None:
     assert (solved(objective(bright, 0.02), 8) / 1000 - series).norm() < 1e-3 * series.norm()
 
 
+def test_weights_for_streaks_grow_to_what_the_noise_wants() -> None:
+    """lambda is at least the standard deviation of the noise of b; sigma grows with it; without noise both stay."""
+    for sigma, grown in ((0.2, True), (1e-5, False)):
+        plain, told = (
+            objective(cine_scan(frames=4, sigma=sigma), 0.01, spatial_weight=0.002, noise_weight=weight)
+            for weight in (0.0, 1.0)
+        )
+        (_, time), (_, plane) = plain.variations
+        (_, noisy_time), (_, noisy_plane) = told.variations
+        if not grown:
+            assert (noisy_time, noisy_plane) == (time, plane)
+            continue
+        # What two scans differ by, that differ in their noise alone, is the noise of b.
+        quiet = objective(cine_scan(frames=4, sigma=0.0), 0.01)
+        size = float((plain.right - quiet.right).abs().square().mean().sqrt())
+        assert noisy_time == pytest.approx(size, rel=0.1)
+        assert noisy_time > 1.5 * time
+        assert noisy_plane == pytest.approx(0.2 * noisy_time)
+
+
+def test_noise_does_not_switch_a_variation_on() -> None:
+    problem = objective(cine_scan(frames=3, sigma=0.2), 0.0, noise_weight=1.0)
+    assert [weight for _, weight in problem.variations] == [0.0]
+
+
+def test_the_plane_is_smoothed_by_part() -> None:
+    scan = cine_scan(frames=3)
+    part = torch.ones(3, *scan.shape)
+    whole, same, none = (
+        solved(objective(scan, 0.01, spatial_weight=0.05, spatial_part=p), 40) for p in (None, part, 0 * part)
+    )
+    without = solved(objective(scan, 0.01), 40)
+    torch.testing.assert_close(same, whole)
+    assert (none - without).norm() < 0.02 * without.norm()
+    assert (whole - without).norm() > 0.05 * without.norm()
+
+
 @pytest.mark.parametrize("frames", [1, 2, 7])
 def test_the_tridiagonal_system_is_solved(frames: int) -> None:
     generator = torch.Generator().manual_seed(0)
