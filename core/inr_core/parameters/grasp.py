@@ -19,9 +19,8 @@ class GraspParameters(LiveParameters):
         maximum=10,
     )
     grasp_noise: float = parameter(
-        1.0,
-        "the same weight at least, relative to the standard deviation of the noise of the gridded images; "
-        "0 for no least weight",
+        1.25,
+        "the same weight at least, relative to what the noise of the gridded images exceeds it by; 0: noise has no say",
         minimum=0,
         maximum=100,
     )

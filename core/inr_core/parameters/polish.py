@@ -33,7 +33,7 @@ class PolishParameters:
         minimum=0,
         maximum=10,
     )
-    polish_noise: float = parameter(1.0, "least polish_tv, relative as grasp_noise", minimum=0, maximum=100)
+    polish_noise: float = parameter(1.25, "least polish_tv, relative as grasp_noise", minimum=0, maximum=100)
     polish_edge: float = parameter(
         0.01,
         "steps in the plane from which on the polish smooths less, relative to the images' maximum; "

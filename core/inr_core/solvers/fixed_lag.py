@@ -15,7 +15,7 @@ from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
 
 _BEFORE = 1  # frames before the delayed one that are solved with it, so that it has neighbours on both sides
 _ITERATIONS = 3
-_TEMPORAL, _SPATIAL, _PULL, _NOISE = 0.01, 0.001, 0.4, 1.0  # of the objective, relative as there
+_TEMPORAL, _SPATIAL, _PULL, _NOISE = 0.01, 0.001, 0.4, 1.25  # of the objective, relative as there
 _SETTLED = 8  # iterations after which GraspObjective's corners are as sharp as images that are good already want them
 
 

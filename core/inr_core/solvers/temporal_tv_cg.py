@@ -33,10 +33,10 @@ class GraspObjective:
     the data. With a centre c the solution stays near a series that is good already; with sigma, the edges of the image
     say what the corners of k-space may be; with a flow, D follows the motion.
 
-    A weight that removes streaks is too small for noise: what a single difference of b owes to noise is to be left
-    behind by lambda. So lambda is no less than ``noise_weight`` times the standard deviation of the noise in b, and
-    sigma grows with it. Measured on a real cine at 5, 13 and 21 spokes with noise of 0.5 to 8 times the usual: the best
-    weights stay when there is little noise, and then grow in proportion to it.
+    A weight that removes streaks is too small for noise. With s the standard deviation of the noise in b, lambda is
+    raised to ``noise_weight`` (s - lambda) where that is more, and sigma by the same factor. Measured on a real cine at
+    5, 13 and 21 spokes with noise of 0.5 to 8 times the usual: the best weights stay as long as s is no more than about
+    twice lambda, and then grow faster than it until they are s themselves.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class GraspObjective:
     spatial_part : (frames, ny, nx)
         Factor on sigma, pixel by pixel; 1 if None.
     noise_weight
-        Least lambda, relative to the standard deviation of the noise in b; 0 leaves both weights as they are.
+        How lambda grows with the noise, see above; 0 leaves both weights as they are.
     centre : (frames, ny, nx)
         c; zero if None.
     flow : (frames - 1, 2, ny, nx)
@@ -98,9 +98,8 @@ class GraspObjective:
         self.scale, self.tikhonov = largest / self.strength, tikhonov * self.strength
         if centre is not None:
             self.right = self.right + self.tikhonov * centre
-        least = noise_weight * math.sqrt(combined_variance(frames.noise, csm))
-        # Both weights are for data without much noise.
-        unit = largest * max(1.0, least / (weight * largest)) if weight > 0 else largest
+        noise = math.sqrt(combined_variance(frames.noise, csm)) / largest
+        unit = largest * max(1.0, noise_weight * (noise - weight) / weight) if weight > 0 else largest
         self.variations: list[tuple[Variation, float | Tensor]] = [(TemporalVariation(flow), weight * unit)]
         if spatial_weight > 0:
             sigma = spatial_weight * unit
