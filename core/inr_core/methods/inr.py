@@ -27,7 +27,7 @@ from inr_core.solvers.slice_data import SliceData
 
 _GRASP_PART = 0.15  # of the refinement's time that GRASP takes, for the progress that is told
 _DRAFT_PART = 0.25  # with the draft's polish
-_POLISH_PART, _COMPANION_AND_POLISH_PART = 0.2, 0.35  # what follows the field, with a companion and without
+_POLISH_PART, _COMPANION_AND_POLISH_PART = 0.2, 0.35  # what follows the field, without a companion and with one
 _COMPANION_PART = 0.8  # of what follows the field, where there is one
 _ENOUGH_COMPANION = 0.4  # of its passes
 _ENOUGH_PASSES = 36  # over all frames; a field that was trained less is not better than the draft
