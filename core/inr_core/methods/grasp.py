@@ -9,15 +9,16 @@ from inr_core.methods.live import RefinedSeries
 from inr_core.methods.predicted_cg import PredictedCg
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.solvers.control import Control
+from inr_core.solvers.draft import grasp_objective
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.kept_images import KeptImages
-from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
+from inr_core.solvers.temporal_tv_cg import minimise
 
 
 class GraspMethod(PredictedCg):
     """Golden-angle radial sparse parallel MRI (GRASP; Feng et al., doi 10.1002/mrm.24980).
 
-    Live images are those of :class:`PredictedCg`. The refined series minimises :class:`GraspObjective` over all frames
+    Live images are those of :class:`PredictedCg`. The refined series minimises GRASP's objective over all frames
     that are kept, begun from the live images.
 
     State: that of :class:`PredictedCg`, and one image for each frame of its history.
@@ -49,9 +50,9 @@ class GraspMethod(PredictedCg):
     @torch.no_grad()
     def _grasp(self, history: FrameHistory, csm: Tensor, control: Control) -> RefinedSeries:
         """GRASP of these frames, begun from the live images of all that are kept."""
-        p, total = self.parameters, self.parameters.grasp_iterations
+        total = self.parameters.grasp_iterations
         steps, images = 0, self._images.stack()
-        objective = GraspObjective(history, csm, p.grasp_weight, p.grasp_tikhonov, noise_weight=p.grasp_noise)
+        objective = grasp_objective(history, csm, self.parameters)
         if control.stopped() or control.limit_s <= 0:
             return RefinedSeries(history.first, images, 0)
         for better in minimise(objective, images, total):

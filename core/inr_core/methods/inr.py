@@ -187,12 +187,8 @@ class InrMethod(GraspMethod):
 
     def _draft(self, frames: FrameHistory, csm: Tensor, control: Control) -> RefinedSeries:
         """GRASP, polished; with all the time there is, which the field gets what is left of."""
-
-        def told(start: float, end: float) -> Control:
-            return replace(control, progress=lambda part: control.progress(start + (end - start) * part))
-
-        draft = self._grasp(frames, csm, told(0.0, _GRASP_PART))
-        images = polish(frames, csm, draft.images, self.parameters, told(_GRASP_PART, _DRAFT_PART))
+        draft = self._grasp(frames, csm, control.telling(0.0, _GRASP_PART))
+        images = polish(frames, csm, draft.images, self.parameters, control.telling(_GRASP_PART, _DRAFT_PART))
         return replace(draft, images=images)
 
     def _companion(self, csm: Tensor, control: Control) -> Tensor | None:
@@ -217,7 +213,7 @@ class InrMethod(GraspMethod):
             centre = measured if companion is None else 0.5 * (measured + companion)
             remark = _NO_COMPANION_REMARK if companion is None else ""
             control = control.within(_COMPANION_PART, 1.0)
-        polished = polish(self.history, csm, centre, p, control) if p.polish_rounds > 0 else centre
+        polished = polish(self.history, csm, centre, p, control)
         if self.query == SeriesQuery():
             return polished, remark
         times, shape = self.query.times(len(self.history)), self.query.shape(self.shape)

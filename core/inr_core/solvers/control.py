@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -40,4 +40,8 @@ class Control:
         """The control of a stage that begins now: progress from ``start`` to ``end``, time until ``end``."""
         now = time.monotonic()
         left = max(self.begin + end * self.limit_s - now, 0.0) if math.isfinite(self.limit_s) else math.inf
-        return Control(left, self.stopped, lambda part: self.progress(start + (end - start) * part), now)
+        return replace(self.telling(start, end), limit_s=left, begin=now)
+
+    def telling(self, start: float, end: float) -> Control:
+        """The control of a stage that may take all the time there is: progress from ``start`` to ``end``."""
+        return replace(self, progress=lambda part: self.progress(start + (end - start) * part))

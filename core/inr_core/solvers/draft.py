@@ -7,8 +7,15 @@ from torch import Tensor
 
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.solvers.control import Control
+from inr_core.solvers.frames import FrameHistory
 from inr_core.solvers.slice_data import SliceData
 from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
+
+
+def grasp_objective(frames: FrameHistory, csm: Tensor, parameters: GraspParameters) -> GraspObjective:
+    """The objective of GRASP with these weights; arguments as of :class:`GraspObjective`."""
+    p = parameters
+    return GraspObjective(frames, csm, p.grasp_weight, p.grasp_tikhonov, noise_weight=p.grasp_noise)
 
 
 @torch.no_grad()
@@ -33,9 +40,7 @@ def grasp_draft(
     (frames, ny, nx), in units of ``data.scale``
     """
     grasp = parameters or GraspParameters()
-    objective = GraspObjective(
-        data.frames, data.csm, grasp.grasp_weight, grasp.grasp_tikhonov, noise_weight=grasp.grasp_noise
-    )
+    objective = grasp_objective(data.frames, data.csm, grasp)
     images = (data.right.mean(0, keepdim=True) / data.strength).expand_as(data.right).contiguous()
     for number, better in enumerate(minimise(objective, images, iterations), start=1):
         images = better

@@ -49,7 +49,11 @@ def polish(frames: FrameHistory, csm: Tensor, series: Tensor, parameters: Polish
     done = 0
     if control.part(0, max(total, 1)) >= 1 or control.stopped():
         return series
-    for _ in range(parameters.polish_rounds):
+    for number in range(parameters.polish_rounds):
+        if number > 0:
+            flow = estimate_flow(images)
+            if parameters.polish_edge > 0:
+                part_of_spatial = edge_weights(images, parameters.polish_edge)
         objective = GraspObjective(
             frames,
             csm,
@@ -67,9 +71,6 @@ def polish(frames: FrameHistory, csm: Tensor, series: Tensor, parameters: Polish
             control.progress(part)
             if part >= 1 or control.stopped():
                 return images
-        flow = estimate_flow(images)
-        if parameters.polish_edge > 0:
-            part_of_spatial = edge_weights(images, parameters.polish_edge)
     return images
 
 
