@@ -10,20 +10,21 @@ import torch
 from torch import Tensor
 
 from inr_core.coils import recombine
-from inr_core.errors import ParameterError
 from inr_core.methods.live import LiveMethod
 from inr_core.parameters.live import LiveParameters
+from inr_core.solvers.change_solver import Outlook
 from inr_core.solvers.control import Control
 from inr_core.solvers.expectation import LOST, LOST_BETWEEN_SCANS, Expectation, residual
 from inr_core.solvers.fixed_lag import FixedLag
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.joint_frames import JointFrames
 from inr_core.solvers.learnt import Learnt
-from inr_core.solvers.live_solver import LiveSolver, Outlook
+from inr_core.solvers.live_solver import LiveSolver
 from inr_core.solvers.single_frame import first_frame
+from inr_core.solvers.two_sided import TwoSidedSolver
 
 _MOST_WAITING = 1  # frames that wait for another: the farther apart images are, the less evenly they change
-_FEW_COILS = 4  # strongest virtual coils that the first image and the delayed series are made of
+_FEW_COILS = 4  # strongest virtual coils that the first image is made of
 
 
 class PredictedCg(LiveMethod):
@@ -45,13 +46,9 @@ class PredictedCg(LiveMethod):
         self._previous: Tensor | None = None
         self._expectation = Expectation()
         self._outlook: Outlook | None = None
-        self._lag = FixedLag(parameters.delay_frames) if parameters.delay_frames > 0 else None
-        if self._lag is not None and self._lag.window > parameters.history_frames:
-            raise ParameterError(
-                f"history_frames = {parameters.history_frames} with delay_frames = {parameters.delay_frames}",
-                f"at least {self._lag.window} frames, which are solved together",
-                "raise history_frames or lower delay_frames",
-            )
+        self._lag: FixedLag | None = None
+        if parameters.delay_frames > 0:
+            self._lag = FixedLag(parameters.delay_frames, TwoSidedSolver(shape, parameters, device))
         self._next_delayed = 0  # index of the first frame that may still be sent again
 
     @property
@@ -131,7 +128,7 @@ class PredictedCg(LiveMethod):
         """Keep a frame and its image, (ny, nx)."""
         self.history.append(frame)
         if self._lag is not None:
-            self._lag.append(image)
+            self._lag.append(frame, image)
 
     @property
     def may_wait(self) -> bool:
@@ -141,15 +138,12 @@ class PredictedCg(LiveMethod):
 
     @torch.no_grad()
     def delayed(self, control: Control | None = None, *, ended: bool = False) -> list[tuple[int, Tensor]]:
-        """The frame ``delay_frames`` before the newest, see :class:`FixedLag`; when the scan has ended, those after it.
-
-        Of the four strongest virtual coils: it has what the live images leave of the time.
-        """
+        """The frame ``delay_frames`` before the newest, see :class:`FixedLag`; after the scan those after it, too."""
         super().settle()
         newest, csm = self.n_frames - 1, self.calibration.csm
         if self._lag is None or csm is None or newest < (0 if ended else self._lag.delay):
             return []
-        if not self._lag.improve(list(self.history), csm[:_FEW_COILS], control or Control()):
+        if not self._lag.improve(csm, control or Control()):
             return []
         due = newest - self._lag.delay
         first = max(self._next_delayed, due)

@@ -91,5 +91,5 @@ class LiveParameters(MeasurementParameters):
         "send each frame once more, so much later and improved by what came in between, as series 4; 0 for none",
         unit="frames",
         minimum=0,
-        maximum=16,
+        maximum=4,
     )

@@ -3,97 +3,75 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from inr_core.coils import recombine
 from inr_core.solvers.control import Control
-from inr_core.solvers.frames import FrameHistory, MeasuredFrame
-from inr_core.solvers.temporal_tv_cg import GraspObjective, minimise
-
-_BEFORE = 1  # frames before the delayed one that are solved with it, so that it has neighbours on both sides
-_ITERATIONS = 3
-_TEMPORAL, _SPATIAL, _PULL, _NOISE = 0.01, 0.001, 0.4, 1.25  # of the objective, relative as there
-_SETTLED = 8  # iterations after which GraspObjective's corners are as sharp as images that are good already want them
+from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.two_sided import TwoSidedSolver
 
 
 class FixedLag:
-    """Images of the last frames, solved together after each new one: a fixed-lag smoother.
+    """Images of the last frames, solved again and again as others come after them: a fixed-lag smoother.
 
-    The frames t - d - 1 .. t minimise :class:`GraspObjective`, with total variation along time and in the plane and a
-    pull towards the live images, by a few iterations that begin where those after the frame before ended. Frame t - d
-    has then been solved d + 1 times, with d frames after it and one before.
+    After frame t frame t - 1 is solved between its neighbours' images, then t - 2 between better ones, and so on to
+    t - d, which has been solved d times by then. The image on its one side has been solved as often as it will be, and
+    that on its other side once less.
 
-    State: d + 2 images, twice.
+    State: the data of d + 1 frames, and an image of each, twice.
 
     Parameters
     ----------
     delay
         d, at least 1.
-
-    Attributes
-    ----------
-    window
-        Frames that are solved together.
+    solver
+        Solves a frame between two others.
     """
 
-    def __init__(self, delay: int) -> None:
+    def __init__(self, delay: int, solver: TwoSidedSolver) -> None:
         self.delay = delay
-        self.window = delay + _BEFORE + 1
-        self._images: deque[Tensor] = deque(maxlen=self.window)
-        self._live: deque[Tensor] = deque(maxlen=self.window)
+        self._solver = solver
+        self._frames: deque[MeasuredFrame] = deque(maxlen=delay + 1)  # the newest first, as in the lists
+        self._images: list[Tensor] = []
+        self._earlier: list[Tensor] = []  # what the images were when the frame before was the newest
 
-    def append(self, image: Tensor) -> None:
-        """Take the newest frame's live image, (ny, nx)."""
-        self._images.append(image)
-        self._live.append(image)
+    def append(self, frame: MeasuredFrame, image: Tensor) -> None:
+        """Take the newest frame and its live image, (ny, nx)."""
+        self._frames.appendleft(frame)
+        self._earlier = self._images
+        self._images = [image, *self._earlier[: self.delay]]
 
     def maps_changed(self, before: Tensor, after: Tensor) -> None:
         """Receive maps (coils, ny, nx) were replaced."""
-        for images in (self._images, self._live):
-            for i, image in enumerate(images):
-                images[i] = recombine(image, before, after)
+        self._images = [recombine(image, before, after) for image in self._images]
+        self._earlier = [recombine(image, before, after) for image in self._earlier]
 
-    def improve(self, frames: Sequence[MeasuredFrame], csm: Tensor, control: Control) -> bool:
-        """Solve the last frames together.
+    def improve(self, csm: Tensor, control: Control) -> bool:
+        """Solve the frames before the newest, each once.
 
         Parameters
         ----------
-        frames
-            Measured, the newest last; those of the images at least.
         csm : (coils, ny, nx)
-            Receive maps; of as many of the frames' first virtual coils as are used.
+            Receive maps.
         control
-            Asked before each iteration; told of each.
+            Asked before each frame; told of each.
 
         Returns
         -------
-        Whether there was time for an iteration. A single frame, which has nothing to be solved with, stays as it is.
+        Whether there was time for one. The first frame of a scan, with none before it, stays as it is.
         """
-        n = len(self._images)
-        if n < 1 or control.stopped():
+        if not self._images or control.stopped():
             return False
-        if n == 1:
-            return True
-        window = FrameHistory(n)
-        for frame in frames[-n:]:
-            window.append(frame)
-        centre = torch.stack(list(self._live))
-        objective = GraspObjective(
-            window, csm, _TEMPORAL, _PULL, spatial_weight=_SPATIAL, noise_weight=_NOISE, centre=centre
-        )
-        better = torch.stack(list(self._images))
-        for number, series in enumerate(minimise(objective, better, _ITERATIONS, _SETTLED), start=1):
-            better = series
-            control.progress(control.part(number, _ITERATIONS))
-            if control.stopped():
-                break
-        for i, image in enumerate(better):
-            self._images[i] = image.clone()  # a view would keep all of them
+        for back in range(1, len(self._images)):
+            if back < len(self._earlier):
+                before, after = self._earlier[back], self._images[back - 1]
+                self._images[back] = self._solver(self._frames[back], csm, before, after)
+                control.progress(control.part(back, self.delay))
+                if control.stopped():
+                    break
         return True
 
     def image(self, back: int) -> Tensor:
         """(ny, nx): the image of the frame that is ``back`` before the newest."""
-        return self._images[-1 - back]
+        return self._images[back]

@@ -47,6 +47,10 @@ class MotionPrior:
         floor = self._floor(prediction)
         return floor.sqrt() if self._variance is None else self._deviation(self._variance, floor)
 
+    def between(self, before: Tensor, after: Tensor) -> Tensor:
+        """D, (ny, nx), of a frame between two images: where these differ their mean is doubtful."""
+        return self._deviation(smoothed_square(after - before, 3), self._floor(0.5 * (before + after)))
+
     def found(self, change: Tensor, prediction: Tensor) -> Tensor:
         """D, (ny, nx), given the change that a first few iterations found."""
         return self._deviation(smoothed_square(change, 3).sqrt(), self._floor(prediction))

@@ -95,7 +95,8 @@ def test_geometry_and_time_are_those_of_its_own_frame() -> None:
         assert tuple(b.position) == tuple(a.position)
         assert (b.meta["inr_frame"], b.meta["inr_method"]) == (a.meta["inr_frame"], "grasp")
         assert b.data.shape == a.data.shape
-        assert not np.allclose(a.data, b.data)
+        if 0 < a.repetition < N - 1:  # the first and the last one are between no two
+            assert not np.allclose(a.data, b.data)
 
 
 def test_without_the_parameter_nothing_is_different() -> None:

@@ -1,0 +1,217 @@
+"""A frame's change from a prediction of it, found by conjugate gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from inr_core.inner_products import squares
+from inr_core.operators.toeplitz import ToeplitzGram
+from inr_core.parameters.live import LiveParameters
+from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
+from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
+from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.noise_level import combined_variance
+from inr_core.solvers.variation import SpatialVariation
+
+_CORNER = 3e-3  # of the image's maximum: differences in the plane below it are smoothed, larger ones may be edges
+_TINY = 1e-30
+_LEAST_SIGNAL = 0.01
+
+_PLANE = SpatialVariation()
+
+Iterations = Callable[[], CgPoint]
+"""The iterations of a part, to be done when it is called."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A frame and what some of its coils say of a prediction.
+
+    Attributes
+    ----------
+    frame
+        The data.
+    csm : (coils, ny, nx)
+        Receive maps of as many of its coils as are used.
+    prediction : (ny, nx)
+        The image that is expected.
+    right, missing : (ny, nx)
+        What the data pull towards, S^H F^H W y, and what the prediction does not explain of it.
+    scale
+        Maximum of the prediction's magnitude.
+    noise
+        Variance of the noise in ``right``: what noise of a few coils leaves in an image that is combined from them.
+    """
+
+    frame: MeasuredFrame
+    csm: Tensor
+    prediction: Tensor
+    right: Tensor
+    missing: Tensor
+    scale: float
+    noise: float
+
+
+class Found(NamedTuple):
+    """A change, (ny, nx), the numbers of the :class:`ChangeModel` that make it, and g lambda."""
+
+    change: Tensor
+    numbers: Tensor
+    weight: float
+
+
+def _done(iterations: Iterations) -> CgPoint:
+    return iterations()
+
+
+class ChangeSolver:
+    """Finds the change c of a frame from its prediction p:
+
+        argmin  1/2 |W^1/2 (A (p + c) - y)|^2  +  sigma |grad (p + c)|_1  +  g lambda/2 |numbers of c|^2
+
+    over the numbers of a :class:`ChangeModel`: changes are free where they are expected, those of brightness more than
+    those of phase, and whatever is smooth motion costs next to nothing. The modulus of the gradient is replaced by the
+    parabola that touches it at the last image. lambda is no constant of the scan,
+
+        lambda = lambda_0 + n v / (|S^H F^H W (y - F S p)|^2 - v)
+
+    with v the noise's part of the mean square that the prediction leaves of the gridded data: the noisier a frame, and
+    the less it differs, the more the prediction counts; sigma grows with the noise, too.
+
+    Parameters
+    ----------
+    shape
+        (ny, nx) of the images.
+    parameters
+        Weights.
+    device
+        Where tensors live.
+    noise_weight
+        n; the parameters' if None.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        parameters: LiveParameters,
+        device: torch.device,
+        noise_weight: float | None = None,
+    ) -> None:
+        self.parameters = parameters
+        self._noise_weight = parameters.noise_weight if noise_weight is None else noise_weight
+        self._displacement = SmoothDisplacement(shape, device)
+
+    def first(
+        self,
+        data: Outlook,
+        kernel: Tensor,
+        deviation: Tensor,
+        iterations: int,
+        timed: Callable[[Iterations], CgPoint] = _done,
+    ) -> Found:
+        """The change by so many iterations.
+
+        Parameters
+        ----------
+        data
+            What the data say of the prediction.
+        kernel : (1, 4, ny, nx)
+            The frame's, see :func:`~inr_core.operators.toeplitz.toeplitz_kernel`; with more added to it, change is held
+            back where that measured k-space.
+        deviation : (ny, nx)
+            Where changes are expected, real and positive.
+        iterations
+            At least one.
+        timed
+            Does the iterations.
+        """
+        prediction = data.prediction
+        model = self._model(deviation, prediction, data.scale)
+        edges = self._edges(prediction, data)
+        right = model.adjoint(data.missing - edges.pull(prediction))
+        point = CgPoint(torch.zeros_like(right), right)
+        weight = self._weight(data)
+        operator = self._operator(data, kernel, edges, model, weight)
+        numbers = timed(lambda: continue_from(operator, point, iterations)).solution
+        return Found(model.forward(numbers), numbers, weight)
+
+    def second(
+        self,
+        few: Outlook,
+        csm: Tensor,
+        kernel: Tensor,
+        deviation: Tensor,
+        found: Found,
+        iterations: int,
+        timed: Callable[[Iterations], CgPoint] = _done,
+    ) -> Tensor:
+        """The change, (ny, nx), on more coils, ``csm``, from what :meth:`first` has found on a few.
+
+        Slopes are those of the mean of both images, so that the motion is of second order. Other arguments as there.
+        """
+        prediction, change = few.prediction, found.change
+        # Past k-space is trusted to hold what has been found, which spares a product with its kernel.
+        data = outlook(few.frame, csm, prediction + change, few.scale)
+        model = self._model(deviation, prediction + 0.5 * change, data.scale)
+        edges, weight = self._edges(data.prediction, data), found.weight
+        numbers = model.with_motion_of(found.numbers, change)
+        left = model.adjoint(data.missing - edges.pull(data.prediction))
+        point = CgPoint(numbers, left - weight * numbers)
+        operator = self._operator(data, kernel, edges, model, weight)
+        return model.forward(timed(lambda: continue_from(operator, point, iterations)).solution)
+
+    def _model(self, deviation: Tensor, image: Tensor, scale: float) -> ChangeModel:
+        p = self.parameters
+        return ChangeModel(deviation, image, self._displacement, p.motion_weight / scale, p.phase_changes)
+
+    def _edges(self, image: Tensor, data: Outlook) -> _Edges:
+        p = self.parameters
+        weight = max(p.live_spatial * data.frame.strength * data.scale, p.live_spatial_noise * math.sqrt(data.noise))
+        return _Edges(image, weight, _CORNER * data.scale)
+
+    def _operator(
+        self, data: Outlook, kernel: Tensor, edges: _Edges, model: ChangeModel, weight: float
+    ) -> Callable[[Tensor], Tensor]:
+        gram = ToeplitzGram(kernel, data.csm)
+
+        def apply(numbers: Tensor) -> Tensor:
+            change = model.forward(numbers)
+            return model.adjoint(gram.forward(change[None])[0] + edges.pull(change)).add_(numbers, alpha=weight)
+
+        return apply
+
+    def _weight(self, data: Outlook) -> float:
+        """G lambda, see the class."""
+        noise, g, energy = data.noise, data.frame.strength, float(squares(data.missing).mean())
+        share = noise / max(energy - noise, _LEAST_SIGNAL * energy)
+        return g * (self.parameters.prior_weight + self._noise_weight * share)
+
+
+def outlook(frame: MeasuredFrame, csm: Tensor, prediction: Tensor, scale: float | None = None) -> Outlook:
+    """What a frame and some of its coils, those of ``csm``, say of a prediction, (ny, nx)."""
+    right = frame.right_side(csm)
+    missing = right - frame.gram(csm).forward(prediction[None])[0]
+    scale = max(math.sqrt(float(squares(prediction).max())), _TINY) if scale is None else scale
+    return Outlook(frame, csm, prediction, right, missing, scale, combined_variance(frame.noise, csm))
+
+
+class _Edges:
+    """The variation in the plane, by parabolas that touch its modulus at an image (ny, nx)."""
+
+    def __init__(self, image: Tensor, weight: float, corner: float) -> None:
+        self._stiffness = weight * (squares(_steps(image)).sum(0) + corner**2).rsqrt()
+
+    def pull(self, image: Tensor) -> Tensor:
+        """The gradient at an image; linear in it."""
+        return _PLANE.adjoint(self._stiffness * _steps(image))[0]
+
+
+def _steps(image: Tensor) -> Tensor:
+    """(2, 1, ny, nx): differences of an image to the next pixel along x and y."""
+    return _PLANE.forward(image[None])
