@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -80,6 +81,12 @@ class Handoff(Generic[T]):
     def pending(self) -> bool:
         """Tell whether ``next()`` would return, or raise, at once: an item, the end or an error is there."""
         return bool(self._items) or self._ended or self._closed
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for :meth:`pending`, so many seconds at most (infinity: as long as it takes), and say what it says."""
+        with self._changed:
+            self._changed.wait_for(self.pending, None if seconds == math.inf else max(seconds, 0.0))
+            return self.pending()
 
     def close(self) -> None:
         """Stop the producer and forget what waits. Called by the consumer; a second call does nothing."""

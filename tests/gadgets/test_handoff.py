@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -42,6 +43,27 @@ def test_an_error_comes_after_what_was_produced_before_it() -> None:
             got.append(number)  # noqa: PERF402 - the numbers before the error count
     assert got == [1, 2, 3]
     assert list(handoff) == []  # raised once
+
+
+def test_one_waits_for_the_next_item_as_long_as_asked() -> None:
+    go_on, ends = threading.Event(), threading.Event()
+
+    def numbers() -> Iterator[int]:
+        go_on.wait(5)
+        yield 1
+        ends.wait(5)
+
+    handoff = Handoff(numbers())
+    assert not handoff.wait(0.0)
+    assert not handoff.wait(-1.0)
+    assert not handoff.wait(0.02)
+    go_on.set()
+    assert handoff.wait(math.inf)
+    assert next(handoff) == 1
+    assert not handoff.wait(0.02)
+    ends.set()
+    assert handoff.wait(5.0)  # the end is something, too
+    assert list(handoff) == []
 
 
 def test_items_are_prepared_in_the_producers_thread_before_they_are_seen() -> None:

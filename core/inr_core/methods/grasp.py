@@ -29,8 +29,8 @@ class GraspMethod(PredictedCg):
         self.parameters = parameters
         self._images = KeptImages(parameters.history_frames)
 
-    def _keep(self, frame: MeasuredFrame, image: Tensor) -> None:
-        super()._keep(frame, image)
+    def _keep(self, frame: MeasuredFrame, image: Tensor, csm: Tensor) -> None:
+        super()._keep(frame, image, csm)
         self._images.append(image)
 
     def _maps_changed(self, before: Tensor, after: Tensor) -> None:

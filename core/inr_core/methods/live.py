@@ -15,6 +15,7 @@ from inr_core.lanes import one_thread
 from inr_core.parameters.live import MeasurementParameters
 from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.control import Control
+from inr_core.solvers.fixed_lag import FixedLag
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.joint_frames import JointFrames
 from inr_core.solvers.learnt import Learnt
@@ -86,6 +87,14 @@ class RefinedSeries:
     query: SeriesQuery = SeriesQuery()
     flow: Tensor | None = None
     failure: InrError | None = None
+
+
+class Solved(NamedTuple):
+    """A frame that was solved, its image (ny, nx), and the receive maps (coils, ny, nx) that this is in."""
+
+    frame: MeasuredFrame
+    image: Tensor
+    csm: Tensor
 
 
 class Gridded(NamedTuple):
@@ -362,6 +371,23 @@ class LiveMethod(ABC):
     def deterministic_steps(self) -> int:
         """Calls of :meth:`tune` after each frame where no clock decides."""
         return 0
+
+    def smoother(self, delay: int) -> FixedLag | None:
+        """What solves this method's frames again when ``delay`` more have come; None where nothing does.
+
+        It has no part in the method: it may work in another thread, on what :meth:`solved` gives.
+        """
+        return None
+
+    def solved(self, back: int = 0) -> Solved:
+        """One of the last frames: the newest, or one that has waited and is so many before it.
+
+        Raises
+        ------
+        LookupError
+            Of methods without a :meth:`smoother`, and of a frame that is no longer there.
+        """
+        raise LookupError("no frame is kept")
 
     def _keep_samples(self, kspace: Tensor, traj: Tensor) -> None:  # noqa: B027 - most methods keep gridded data only
         """Told of a frame's compressed samples, (coils, spokes, samples), and their trajectory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import replace
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inr_core.coils import recombine
-from inr_core.methods.live import LiveMethod
+from inr_core.methods.live import LiveMethod, Solved
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.change_solver import Outlook
 from inr_core.solvers.control import Control
@@ -46,9 +47,8 @@ class PredictedCg(LiveMethod):
         self._previous: Tensor | None = None
         self._expectation = Expectation()
         self._outlook: Outlook | None = None
-        self._lag: FixedLag | None = None
-        if parameters.delay_frames > 0:
-            self._lag = FixedLag(parameters.delay_frames, TwoSidedSolver(shape, parameters, device))
+        self._lag = self.smoother(parameters.delay_frames) if parameters.delay_frames > 0 else None
+        self._solved: deque[Solved] = deque(maxlen=1 + _MOST_WAITING)
         self._next_delayed = 0  # index of the first frame that may still be sent again
 
     @property
@@ -60,6 +60,14 @@ class PredictedCg(LiveMethod):
     def delay_frames(self) -> int:
         """As many as were asked for."""
         return self._live.delay_frames
+
+    def smoother(self, delay: int) -> FixedLag:
+        """Of live images."""
+        return FixedLag(delay, TwoSidedSolver(self.shape, self._live, self.device))
+
+    def solved(self, back: int = 0) -> Solved:
+        """As they were when they were solved."""
+        return self._solved[-1 - back]
 
     def pause(self) -> None:
         """The image before is still the best prediction; where it was measured and how it moved no longer counts."""
@@ -117,16 +125,17 @@ class PredictedCg(LiveMethod):
             if isinstance(frame, JointFrames):
                 *waited, image = frame.images(outlook.prediction, image)
                 for part, earlier in zip(frame.parts[:-1], waited, strict=True):
-                    self._keep(part, earlier)
+                    self._keep(part, earlier, csm)
                 self._waited += waited
                 frame = frame.parts[-1]
-        self._keep(frame, image)
+        self._keep(frame, image, csm)
         self._previous, self._outlook = image, None
         return image
 
-    def _keep(self, frame: MeasuredFrame, image: Tensor) -> None:
+    def _keep(self, frame: MeasuredFrame, image: Tensor, csm: Tensor) -> None:
         """Keep a frame and its image, (ny, nx)."""
         self.history.append(frame)
+        self._solved.append(Solved(frame, image, csm))
         if self._lag is not None:
             self._lag.append(frame, image)
 

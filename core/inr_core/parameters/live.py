@@ -93,3 +93,10 @@ class LiveParameters(MeasurementParameters):
         minimum=0,
         maximum=4,
     )
+    lag_frames: int = parameter(
+        0,
+        "frames that a live image waits for, and is made better by",
+        unit="frames",
+        minimum=0,
+        maximum=4,
+    )

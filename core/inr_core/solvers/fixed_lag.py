@@ -34,6 +34,7 @@ class FixedLag:
         self._solver = solver
         self._frames: deque[MeasuredFrame] = deque(maxlen=delay + 1)  # the newest first, as in the lists
         self._images: list[Tensor] = []
+        self._times: list[int] = []
         self._earlier: list[Tensor] = []  # what the images were when the frame before was the newest
 
     def append(self, frame: MeasuredFrame, image: Tensor) -> None:
@@ -41,6 +42,7 @@ class FixedLag:
         self._frames.appendleft(frame)
         self._earlier = self._images
         self._images = [image, *self._earlier[: self.delay]]
+        self._times = [0, *self._times[: self.delay]]
 
     def maps_changed(self, before: Tensor, after: Tensor) -> None:
         """Receive maps (coils, ny, nx) were replaced."""
@@ -67,6 +69,7 @@ class FixedLag:
             if back < len(self._earlier):
                 before, after = self._earlier[back], self._images[back - 1]
                 self._images[back] = self._solver(self._frames[back], csm, before, after)
+                self._times[back] += 1
                 control.progress(control.part(back, self.delay))
                 if control.stopped():
                     break
@@ -75,3 +78,7 @@ class FixedLag:
     def image(self, back: int) -> Tensor:
         """(ny, nx): the image of the frame that is ``back`` before the newest."""
         return self._images[back]
+
+    def times(self, back: int) -> int:
+        """How often that one was solved again."""
+        return self._times[back]

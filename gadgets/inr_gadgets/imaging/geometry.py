@@ -50,13 +50,14 @@ class ImageNumbers:
     def __init__(self) -> None:
         self._given: Counter[int] = Counter()
 
-    def give(self, images: Iterable[ismrmrd.Image]) -> Iterator[ismrmrd.Image]:
-        """Number images as they pass."""
-        for image in images:
-            series = int(image.image_series_index)
-            image.image_index = self._given[series] % (_WRAP - 1) + 1
-            self._given[series] += 1
-            yield image
+    def give(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Number images as they pass; what is no image passes, too."""
+        for item in items:
+            if isinstance(item, ismrmrd.Image):
+                series = int(item.image_series_index)
+                item.image_index = self._given[series] % (_WRAP - 1) + 1
+                self._given[series] += 1
+            yield item
 
 
 def image_for(

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-import ismrmrd
-
 from inr_core.devices import peak_memory_mib
 from inr_gadgets.frame import Frame
-from inr_gadgets.imaging.geometry import LIVE_SERIES, image_for
 from inr_gadgets.lines import operator_line
 from inr_gadgets.reconstruction.device_guard import DeviceGuard
+from inr_gadgets.reconstruction.lagged import Lag, LiveImage
 from inr_gadgets.reconstruction.slices import SliceState
 
 if TYPE_CHECKING:
@@ -32,10 +30,18 @@ class LiveImages:
         Runs the methods.
     announce
         Takes lines for the operator.
+    lag_of
+        How the image of a frame is to wait for the next ones, once it is there.
     """
 
-    def __init__(self, described: Mapping[str, str], guard: DeviceGuard, announce: Callable[[str], None]) -> None:
-        self._described, self._guard, self._announce = described, guard, announce
+    def __init__(
+        self,
+        described: Mapping[str, str],
+        guard: DeviceGuard,
+        announce: Callable[[str], None],
+        lag_of: Callable[[SliceState, Frame], Lag],
+    ) -> None:
+        self._described, self._guard, self._announce, self._lag_of = described, guard, announce, lag_of
         self._state: SliceState | None = None  # of the frames that wait
         self._waiting: list[tuple[Frame, int, str]] = []
         self._told = False
@@ -55,32 +61,32 @@ class LiveImages:
         self._state = state
         self._waiting.append((frame, number, state.take_events()))
 
-    def waited(self, followed: int = 0) -> Iterator[ismrmrd.Image]:
+    def waited(self, followed: int = 0) -> Iterator[LiveImage]:
         """The images of the frames that have waited, for so many others; those that still wait do so no more."""
         state, self._state = self._state, None
         if state is None:
             return
         frames, self._waiting = self._waiting, []
-        images = self._guard.run(state.method, state.method.waited)
-        for (frame, number, event), image in zip(frames, images, strict=True):
-            yield self._image(state, frame, number, image, event, len(frames) + followed)
+        images, together = self._guard.run(state.method, state.method.waited), len(frames) + followed
+        for back, (waited, image) in zip(range(together - 1, -1, -1), zip(frames, images, strict=True), strict=False):
+            yield self._image(state, *waited, image, together, back)
 
-    def ended(self, current: SliceState) -> Iterator[ismrmrd.Image]:
+    def ended(self, current: SliceState) -> Iterator[LiveImage]:
         """The images of frames that wait for none, since their reconstruction is not the current one."""
         if self._state is not None and self._state is not current:
             yield from self.waited()
 
-    def images(self, state: SliceState, frame: Frame, kspace: Tensor, traj: Tensor) -> Iterator[ismrmrd.Image]:
+    def images(self, state: SliceState, frame: Frame, kspace: Tensor, traj: Tensor) -> Iterator[LiveImage]:
         """Reconstruct a frame: its image, after those of the frames that have waited for it."""
         together, number = len(self) + 1, state.next_number
         newest = self._guard.add_frame(state.method, kspace, traj)
         state.keep(frame)
         yield from self.waited(followed=1)
-        yield self._image(state, frame, number, newest, state.take_events(), together)
+        yield self._image(state, frame, number, state.take_events(), newest, together)
 
     def _image(
-        self, state: SliceState, frame: Frame, number: int, image: Tensor, event: str, together: int
-    ) -> ismrmrd.Image:
+        self, state: SliceState, frame: Frame, number: int, event: str, image: Tensor, together: int, back: int = 0
+    ) -> LiveImage:
         meta = {
             **state.attributes(self._described),
             "inr_frame": number,
@@ -93,4 +99,6 @@ class LiveImages:
         if event:
             meta["inr_event"] = event
         state.reported_steps = state.method.steps
-        return image_for(frame, image.numpy(), LIVE_SERIES, number, meta)
+        lag = self._lag_of(state, frame)
+        solved = state.method.solved(back) if lag.frames > 0 else None
+        return LiveImage(state, frame, number, image, meta, solved, lag)

@@ -22,16 +22,19 @@ from inr_core.devices import choose_device, device_name, prepare_process
 from inr_core.errors import DataError, ParameterError
 from inr_core.methods import get_method, make_live
 from inr_core.parameters.inr import InrParameters
+from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.control import Control
 from inr_gadgets.buffering.gathered import GatheredFrames
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
+from inr_gadgets.handoff import Handoff
 from inr_gadgets.header import repetition_time_ms
 from inr_gadgets.imaging.geometry import ImageNumbers
 from inr_gadgets.imaging.physiology import Physiology
 from inr_gadgets.lines import operator_line
 from inr_gadgets.reconstruction.delayed import DelayedImages
 from inr_gadgets.reconstruction.device_guard import DeviceGuard
+from inr_gadgets.reconstruction.lagged import NO_LAG, REST, Lag, LaggedImages
 from inr_gadgets.reconstruction.live_images import LiveImages
 from inr_gadgets.reconstruction.recon_parameters import (
     ReconParameters,
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
     from inr_core.methods.live import LiveMethod
 
 logger = logging.getLogger(__name__)
+
+_PATIENCE = 3.0  # times the time between frames that an image waits for the next one
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,12 @@ class ReconGadget(Gadget):
 
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
         """Reconstruct; see the class. Items that are not ReconData pass through."""
+        # What has been reconstructed is finished and sent in this thread while the next frame is reconstructed there.
+        done = Handoff(self._reconstructed(items), interrupt=getattr(items, "close", None), name="recon")
         try:
-            yield from self._reconstructed(items)
+            yield from ImageNumbers().give(LaggedImages(self.announce).among(done))
         finally:
+            done.close()
             self._slices = None  # they know this gadget: each would keep the other, and all that the scan had
 
     def _reconstructed(self, items: Iterable[Any]) -> Iterator[Any]:
@@ -111,15 +119,16 @@ class ReconGadget(Gadget):
             coils=coil_labels(self.header),
         )
         repetition_ms = repetition_time_ms(self.header) or 0.0
+        schedule = Schedule(repetition_ms / 1e3, self.parameters.latency_ms / 1e3)
         running = _Running(
             slices,
-            Schedule(repetition_ms / 1e3, self.parameters.latency_ms / 1e3),
-            LiveImages(described, self._guard, self.announce),
+            schedule,
+            LiveImages(described, self._guard, self.announce, partial(self._lag, slices, schedule)),
             DelayedImages(described, self._guard, self.announce),
             # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
             getattr(items, "pending", lambda: True),
         )
-        physiology, numbers = Physiology.of(self.header), ImageNumbers()
+        physiology = Physiology.of(self.header)
         for frame in GatheredFrames(self.header).among(items):
             if isinstance(frame, ismrmrd.Waveform):
                 physiology.add(frame)
@@ -127,12 +136,13 @@ class ReconGadget(Gadget):
                 yield frame
                 continue
             frame.repetition_ms, frame.physiology = repetition_ms, physiology
-            yield from numbers.give(self._of_frame(frame, running))
-        yield from numbers.give(running.live.waited())
-        yield from numbers.give(running.delayed.after_scan(lambda _: not self.stop.is_set()))
+            yield from self._of_frame(frame, running)
+        yield from running.live.waited()
+        yield REST
+        yield from running.delayed.after_scan(lambda _: not self.stop.is_set())
         if self.parameters.save_state:
             self._save(slices.learnt())
-        yield from numbers.give(slices.unrefined)
+        yield from slices.unrefined
         if self.parameters.refine and method.refines:
             after = Refinement(
                 self.parameters,
@@ -144,9 +154,9 @@ class ReconGadget(Gadget):
                 ended=time.monotonic(),
                 repetition_ms=repetition_ms,
             )
-            yield from numbers.give(self._after_scan(after))
+            yield from self._after_scan(after)
         elif self.parameters.offline:
-            yield from numbers.give(image for states in slices.all() for state in states for image in state.held)
+            yield from (image for states in slices.all() for state in states for image in state.held)
 
     def prepare(self, item: Any) -> None:
         """Grid a frame while those before it are reconstructed."""
@@ -237,6 +247,15 @@ class ReconGadget(Gadget):
                 self._guard.run(state.method, state.method.tune)
         else:
             self._use_idle_time(running)
+
+    def _lag(self, slices: Slices, schedule: Schedule, state: SliceState, frame: Frame) -> Lag:
+        """How the image of a frame is to wait for the next ones."""
+        p = self.parameters
+        if not isinstance(p, LiveParameters) or p.offline or p.lag_frames == 0:
+            return NO_LAG
+        hurried = math.isfinite(state.method.due)
+        interval_s = len(slices) * max(schedule.interval_s, 1e-3 * frame.repetition_ms * len(frame.headers))
+        return Lag(p.lag_frames, _PATIENCE * interval_s if hurried else math.inf, hurried)
 
     def _may_wait(self, frame: Frame, turn: float, state: SliceState, running: _Running) -> bool:
         """Whether a frame is to wait for the next one: it is far too late, and another one is there."""

@@ -122,12 +122,14 @@ def read_parameters(values: Mapping[str, object]) -> ReconParameters:
         check_continuous(method, "set recon.matrix_scale and recon.frame_scale to 1")
     preset = {name: value for name, value in get_preset(method, chosen.preset).items() if not _named(name, values)}
     made = parse(kind, {**preset, **values}, OWNER)
-    if made.offline and isinstance(made, LiveParameters) and made.delay_frames > 0:
-        raise ParameterError(
-            f"{OWNER}.delay_frames = {made.delay_frames} with {OWNER}.offline=true",
-            "a stream, where somebody waits for each frame",
-            "remove it: the refined series knows what came after a frame",
-        )
+    if made.offline and isinstance(made, LiveParameters):
+        for name in ("delay_frames", "lag_frames"):
+            if getattr(made, name) > 0:
+                raise ParameterError(
+                    f"{OWNER}.{name} = {getattr(made, name)} with {OWNER}.offline=true",
+                    "a stream, where somebody waits for each frame",
+                    "remove it: the refined series knows what came after a frame",
+                )
     return made
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import ismrmrd
-
 from inr_core.devices import device_name
 from inr_core.errors import DataError
 from inr_gadgets.frame import Frame
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from inr_core.methods.live import LiveMethod
+    from inr_gadgets.reconstruction.lagged import LiveImage
 
 _MOST_TOLD = 20  # changes, each in a line of its own
 _REMEMBERED = 3  # of a slice's ended reconstructions: what can be gone back to
@@ -53,7 +52,7 @@ class SliceState:
     watch: PlaneWatch
     first: int = 0
     geometry: dict[int, Frame] = field(default_factory=dict)
-    held: list[ismrmrd.Image] = field(default_factory=list)
+    held: list[LiveImage] = field(default_factory=list)
     reported_steps: int = 0
     events: list[str] = field(default_factory=list)
     doubted: bool = False
@@ -121,7 +120,7 @@ class Slices:
         self._told = 0
         self.current: dict[int, SliceState] = {}
         self._ended: dict[int, list[SliceState]] = {}
-        self.unrefined: list[ismrmrd.Image] = []  # held images of what is no longer kept
+        self.unrefined: list[LiveImage] = []  # held images of what is no longer kept
 
     def __len__(self) -> int:
         """The number of slices."""

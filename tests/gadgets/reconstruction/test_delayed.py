@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import ismrmrd
 import numpy as np
 import pytest
 import torch
@@ -18,40 +17,9 @@ from inr_gadgets.reconstruction.delayed import DelayedImages
 from inr_gadgets.reconstruction.device_guard import DeviceGuard
 from inr_gadgets.reconstruction.recon import ReconGadget
 from inr_gadgets.report import report_of
-from radial import cine_scan
-from scans import readout
+from recon_runs import N, frames, order, run
 
-N = 6
 MISSING = "WRN: {} of {} frames are not in series 4: there was no time before the next"
-
-
-def frames(n: int = N, group: int = 0, start: float = 0.0) -> list[Frame]:
-    """Frames of a small beating heart, a second apart, each in a place of its own."""
-    scan, made = cine_scan(frames=10, coils=3, matrix=(24, 20)), []
-    for index in range(n):
-        samples, traj = scan.kspace[index].numpy(), scan.traj[index].numpy()
-        headers = [readout(i, position=(index, 0, 10 * group)).getHead() for i in range(len(traj))]
-        for header in headers:
-            header.acquisition_time_stamp = 100 + 400 * index
-        arrived = start + index
-        made.append(
-            Frame.from_readouts(
-                samples, traj, headers, matrix=(24, 20), fov_mm=(300, 250, 8), index=index, group=group, arrived=arrived
-            )
-        )
-    return made
-
-
-def run(items: Any, **parameters: Any) -> tuple[list[ismrmrd.Image], list[str]]:
-    settings = {"method": "grasp", "refine": False, "deterministic": True, "device": "cpu", **parameters}
-    gadget, lines = ReconGadget(None, ReconGadget.read_parameters(settings)), list[str]()
-    gadget.announce = lines.append
-    return list(gadget.process(items)), lines[1:]
-
-
-def order(images: list[ismrmrd.Image]) -> list[tuple[int, int]]:
-    """(series, frame) of each image."""
-    return [(image.image_series_index, image.repetition) for image in images]
 
 
 class Looks:
@@ -190,11 +158,12 @@ def test_viewers_and_the_report_know_its_name() -> None:
     assert report.sentence().startswith("3 live frames, 3 delayed;")
 
 
-def test_where_nobody_waits_it_is_refused() -> None:
+@pytest.mark.parametrize("name", ["delay_frames", "lag_frames"])
+def test_where_nobody_waits_it_is_refused(name: str) -> None:
     message = (
-        r"^recon\.delay_frames = 2 with recon\.offline=true; expected a stream, where somebody waits for each frame; "
+        rf"^recon\.{name} = 2 with recon\.offline=true; expected a stream, where somebody waits for each frame; "
         r"remove it: the refined series knows what came after a frame$"
     )
     with pytest.raises(ParameterError, match=message):
-        ReconGadget.read_parameters({"delay_frames": 2, "offline": True})
-    ReconGadget.read_parameters({"delay_frames": 0, "offline": True})
+        ReconGadget.read_parameters({name: 2, "offline": True})
+    ReconGadget.read_parameters({name: 0, "offline": True})
