@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import ismrmrd
 
@@ -17,6 +17,7 @@ from inr_gadgets.frame import Frame
 from inr_gadgets.handoff import Handoff
 from inr_gadgets.imaging.geometry import LIVE_SERIES, image_for
 from inr_gadgets.lines import operator_line
+from inr_gadgets.reconstruction.device_guard import DeviceGuard
 from inr_gadgets.reconstruction.slices import SliceState
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from inr_core.methods.live import Solved
     from inr_core.solvers.fixed_lag import FixedLag
 
+
+T = TypeVar("T")
 
 REST = object()
 """Among the items: what waits is to leave, as no frame will follow."""
@@ -86,7 +89,7 @@ class LiveImage:
 
     def better(self, image: Tensor, times: int) -> ismrmrd.Image:
         """The image that leaves if it was solved again."""
-        return self._sent(image.cpu(), {**self.meta, "inr_lag_frames": times})
+        return self._sent(image, {**self.meta, "inr_lag_frames": times})
 
     def _sent(self, image: Tensor, meta: Mapping[str, object]) -> ismrmrd.Image:
         return image_for(self.frame, image.numpy(), LIVE_SERIES, self.number, meta)
@@ -102,12 +105,14 @@ class LaggedImages:
 
     Parameters
     ----------
+    guard
+        Runs the methods that the images are of.
     announce
         Takes lines for the operator.
     """
 
-    def __init__(self, announce: Callable[[str], None]) -> None:
-        self._announce = announce
+    def __init__(self, guard: DeviceGuard, announce: Callable[[str], None]) -> None:
+        self._guard, self._announce = guard, announce
         self._slices: dict[int, _Slice] = {}  # by group
 
     def among(self, items: Handoff[Any]) -> Iterator[Any]:
@@ -149,7 +154,7 @@ class LaggedImages:
         if running is None or running.state is not item.state:
             if running is not None:
                 yield from running.rest()
-            running = self._slices[group] = _Slice(item.state, item.lag.frames, self._announce)
+            running = self._slices[group] = _Slice(item.state, item.lag.frames, self._guard, self._announce)
         yield from running.take(item, pending)
 
 
@@ -162,26 +167,27 @@ class _Slice:
         Until when they do, on the monotonic clock; infinity if there are none.
     """
 
-    def __init__(self, state: SliceState, frames: int, announce: Callable[[str], None]) -> None:
+    def __init__(self, state: SliceState, frames: int, guard: DeviceGuard, announce: Callable[[str], None]) -> None:
         self.state, self.frames = state, frames
         self.deadline = math.inf
         self._waiting: deque[LiveImage] = deque()
-        self._announce = announce
+        self._guard, self._announce = guard, announce
         self._smoother: FixedLag | None = None
         self._csm: Tensor | None = None
 
     def take(self, item: LiveImage, pending: Callable[[], bool]) -> Iterator[ismrmrd.Image]:
         """The image that has waited long enough by now."""
-        if item.solved is None:
+        solved = item.solved
+        if solved is None:
             yield item.as_it_is()
             return
-        if self._smoother is None or self._csm is None or self._csm.device != item.solved.csm.device:
+        if self._smoother is None or self._csm is None or self._csm.device != solved.csm.device:
             self._smoother = None
             yield from self.rest()  # a new one knows nothing of them
-            self._smoother, self._csm = self.state.method.smoother(self.frames), item.solved.csm
+            with self._guard.in_place:
+                self._smoother, self._csm = self.state.method.smoother(self.frames), solved.csm
         self._waiting.append(item)
-        if self._smoother is not None:
-            self._improve(self._smoother, item.solved, lambda: item.lag.hurried and pending())
+        self._on_device(lambda smoother: self._improve(smoother, solved, lambda: item.lag.hurried and pending()))
         if len(self._waiting) > self.frames:
             yield self._oldest()
         self.deadline = time.monotonic() + item.lag.patience_s
@@ -194,8 +200,8 @@ class _Slice:
 
     def _oldest(self) -> ismrmrd.Image:
         back, item = len(self._waiting) - 1, self._waiting.popleft()
-        times = self._smoother.times(back) if self._smoother is not None else 0
-        return item.better(self._smoother.image(back), times) if self._smoother and times else item.as_it_is()
+        better = self._on_device(lambda smoother: (smoother.image(back).cpu(), smoother.times(back)))
+        return item.better(*better) if better and better[1] else item.as_it_is()
 
     def _improve(self, smoother: FixedLag, solved: Solved, stopped: Callable[[], bool]) -> None:
         """Take a frame, and solve those before it again if there is time for it."""
@@ -203,19 +209,24 @@ class _Slice:
 
         from inr_core.lanes import one_thread
 
+        with torch.no_grad(), one_thread():
+            if self._csm is not None and self._csm is not solved.csm:
+                smoother.maps_changed(self._csm, solved.csm)
+            self._csm = solved.csm
+            smoother.append(solved.frame, solved.image)
+            smoother.improve(solved.csm, Control(stopped=stopped))
+
+    def _on_device(self, work: Callable[[FixedLag], T]) -> T | None:
+        """What the smoother gives; None where there is none, or the device fails: then there is none any more."""
+        if self._smoother is None:
+            return None
         try:
-            with torch.no_grad(), one_thread():
-                if self._csm is not None and self._csm is not solved.csm:
-                    smoother.maps_changed(self._csm, solved.csm)
-                self._csm = solved.csm
-                smoother.append(solved.frame, solved.image)
-                smoother.improve(solved.csm, Control(stopped=stopped))
+            return work(self._smoother)
         except RuntimeError as error:
             trouble = device_trouble(error)
-            if trouble is None or solved.csm.device.type == "cpu":
+            if trouble is None or self._csm is None or self._csm.device.type == "cpu":
                 raise
             self._smoother = None  # the images that wait leave as they are; the method looks after itself
-            reason = " ".join(str(error).split())
-            self._announce(
-                operator_line("WARNING", f"{trouble.value} ({reason}): live images do not wait for the next")
-            )
+            text = f"{trouble.value} ({' '.join(str(error).split())}): live images do not wait for the next"
+            self._announce(operator_line("WARNING", text))
+            return None

@@ -95,10 +95,11 @@ class ReconGadget(Gadget):
 
     def process(self, items: Iterable[Any]) -> Iterator[Any]:
         """Reconstruct; see the class. Items that are not ReconData pass through."""
+        self._guard = DeviceGuard(self.announce)
         # What has been reconstructed is finished and sent in this thread while the next frame is reconstructed there.
         done = Handoff(self._reconstructed(items), interrupt=getattr(items, "close", None), name="recon")
         try:
-            yield from ImageNumbers().give(LaggedImages(self.announce).among(done))
+            yield from ImageNumbers().give(LaggedImages(self._guard, self.announce).among(done))
         finally:
             done.close()
             self._slices = None  # they know this gadget: each would keep the other, and all that the scan had
@@ -106,7 +107,6 @@ class ReconGadget(Gadget):
     def _reconstructed(self, items: Iterable[Any]) -> Iterator[Any]:
         prepare_process()
         device = choose_device(self.parameters.device)
-        self._guard = DeviceGuard(self.announce)
         method = get_method(self.parameters.method)
         described = {"inr_device": device_name(device), "inr_versions": _versions(), "inr_method": method.name}
         self.announce(f"reconstructing by {method.name} ({method.summary}) on {described['inr_device']}")

@@ -17,6 +17,7 @@ from inr_core.errors import DataError
 from inr_core.methods.live import Solved
 from inr_gadgets.frame import Frame
 from inr_gadgets.handoff import Handoff
+from inr_gadgets.reconstruction.device_guard import DeviceGuard
 from inr_gadgets.reconstruction.lagged import REST, Lag, LaggedImages, LiveImage
 from inr_gadgets.reconstruction.recon import ReconGadget
 from recon_runs import N, frames, order, run
@@ -153,8 +154,8 @@ def test_an_image_does_not_wait_for_a_frame_that_is_overdue() -> None:
 class Smoother:
     """In place of a fixed-lag smoother: images count how often they were solved."""
 
-    def __init__(self, failure: str = "") -> None:
-        self._images, self._times, self._failure = list[torch.Tensor](), list[int](), failure
+    def __init__(self, failure: str = "", lost: str = "") -> None:
+        self._images, self._times, self._failure, self._lost = list[torch.Tensor](), list[int](), failure, lost
 
     def append(self, frame: Any, image: torch.Tensor) -> None:
         self._images.insert(0, image)
@@ -173,6 +174,8 @@ class Smoother:
         return True
 
     def image(self, back: int) -> torch.Tensor:
+        if self._lost:
+            raise RuntimeError(self._lost)
         return self._images[back]
 
     def times(self, back: int) -> int:
@@ -197,7 +200,7 @@ def lagged(n: int, maps: list[Any], smoothers: list[Any], **lag: Any) -> tuple[l
     handoff = Handoff([*items, REST])
     while not handoff._ended:
         time.sleep(0.001)
-    return list(LaggedImages(lines.append).among(handoff)), lines
+    return list(LaggedImages(DeviceGuard(lines.append), lines.append).among(handoff)), lines
 
 
 def values(images: list[Any]) -> list[float]:
@@ -232,6 +235,14 @@ def test_a_device_that_fails_costs_no_image() -> None:
     assert lines[0].endswith("(CUDA out of memory): live images do not wait for the next")
 
 
+def test_an_image_that_a_lost_device_keeps_leaves_as_it_was_solved() -> None:
+    gpu = Maps("cuda")
+    smoothers = [Smoother(lost="CUDA error: unspecified launch failure"), Smoother()]
+    images, lines = lagged(4, [gpu] * 4, smoothers)
+    assert values(images) == [0, 1, 102, 3]
+    assert len(lines) == 1
+
+
 def test_an_error_that_is_not_the_device_s_is_raised() -> None:
     maps = Maps()
     with pytest.raises(RuntimeError, match=r"^a bug$"):
@@ -240,5 +251,5 @@ def test_an_error_that_is_not_the_device_s_is_raised() -> None:
 
 def test_what_is_no_live_image_passes() -> None:
     handoff = Handoff([1, "two", REST])
-    assert list(LaggedImages(print).among(handoff)) == [1, "two"]
+    assert list(LaggedImages(DeviceGuard(print), print).among(handoff)) == [1, "two"]
     assert Lag(1).patience_s == math.inf
