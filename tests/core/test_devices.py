@@ -88,3 +88,16 @@ def test_auto_is_cuda_where_it_works() -> None:
     held = torch.ones(2**20, device=device)
     assert peak_memory_mib(device) >= 4
     del held
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="no glibc")
+def test_pages_between_arrays_that_stay_go_back() -> None:
+    program = (
+        "from inr_core.devices import give_pages_back, keep_pages; assert keep_pages(); import numpy as np\n"
+        "def resident(): return int(open('/proc/self/statm').read().split()[1]) * 4096 >> 20\n"
+        "large, small = [], []\n"
+        "for _ in range(64): large.append(np.ones(1 << 20, np.uint8)); small.append(np.ones(4096, np.uint8))\n"
+        "large.clear(); held = resident(); assert give_pages_back(); print(held - resident())"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 50 < int(found.stdout) < 70  # MiB

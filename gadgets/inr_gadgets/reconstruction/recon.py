@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ismrmrd
 
-from inr_core.devices import choose_device, device_name, prepare_process
+from inr_core.devices import choose_device, device_name, give_pages_back, prepare_process
 from inr_core.errors import DataError, ParameterError
 from inr_core.methods import get_method, make_live
 from inr_core.parameters.inr import InrParameters
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_PAGES_EVERY = 32  # frames, after which memory that is not used goes back to the system
 _PATIENCE = 3.0  # times the time between frames that an image waits for the next one
 
 
@@ -106,6 +107,8 @@ class ReconGadget(Gadget):
 
     def _reconstructed(self, items: Iterable[Any]) -> Iterator[Any]:
         prepare_process()
+        from inr_core.lanes import beside
+
         device = choose_device(self.parameters.device)
         method = get_method(self.parameters.method)
         described = {"inr_device": device_name(device), "inr_versions": _versions(), "inr_method": method.name}
@@ -128,7 +131,7 @@ class ReconGadget(Gadget):
             # A plain iterable has no pending(): everything is there already, and there is no idle time to use.
             getattr(items, "pending", lambda: True),
         )
-        physiology = Physiology.of(self.header)
+        physiology, n_frames = Physiology.of(self.header), 0
         for frame in GatheredFrames(self.header).among(items):
             if isinstance(frame, ismrmrd.Waveform):
                 physiology.add(frame)
@@ -137,6 +140,9 @@ class ReconGadget(Gadget):
                 continue
             frame.repetition_ms, frame.physiology = repetition_ms, physiology
             yield from self._of_frame(frame, running)
+            n_frames += 1
+            if n_frames % _PAGES_EVERY == 0:
+                beside(give_pages_back)
         yield from running.live.waited()
         yield REST
         yield from running.delayed.after_scan(lambda _: not self.stop.is_set())

@@ -180,6 +180,18 @@ def test_a_chain_grids_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [frame.gridded is not None for frame in source] == [False, True, True, True, True]
 
 
+def test_memory_that_is_not_used_goes_back_while_the_scan_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = list[str]()
+    monkeypatch.setattr(recon, "_PAGES_EVERY", 2)
+    monkeypatch.setattr(recon, "give_pages_back", lambda: threads.append(threading.current_thread().name))
+    process(frames(), refine=False, tune_steps=0)
+    deadline = time.monotonic() + 30
+    while len(threads) < N // 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert all(name.startswith("beside") for name in threads)
+
+
 def test_grasp_streams_and_refines() -> None:
     made, lines = gadget(method="grasp", grasp_iterations=4)
     images = list(made.process(frames()))
