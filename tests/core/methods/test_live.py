@@ -355,6 +355,24 @@ def test_frames_that_wait_have_images_and_are_refined(name: str) -> None:
     assert error(series.images, scan.truth) < 1.1 * error(expected.images, scan.truth)
 
 
+def test_the_last_frames_are_there_for_whoever_solves_them_again() -> None:
+    scan = cine_scan(frames=4)
+    method = made(scan)
+    for samples, traj in zip(scan.kspace, scan.traj, strict=True):
+        image = method.add_frame(samples, traj)
+        found = method.solved()
+        assert found.image is image
+        assert found.frame.index == method.n_frames - 1
+    assert found.csm is method.calibration.csm
+    lag = method.smoother(2)
+    assert lag is not None
+    assert lag.delay == 2
+    single = made(scan, "nufft")
+    assert single.smoother(1) is None
+    with pytest.raises(LookupError, match=r"^no frame is kept$"):
+        single.solved()
+
+
 def test_what_cannot_wait() -> None:
     scan = cine_scan(frames=3)
     running, delayed, single = made(scan), made(scan, delay_frames=2), made(scan, "nufft")
