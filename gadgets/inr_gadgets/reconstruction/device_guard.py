@@ -87,7 +87,7 @@ class DeviceGuard:
             trouble = device_trouble(error)
             if trouble is None or device == cpu:
                 raise
-            reason = " ".join(str(error).split())
+            reason = str(error)
         else:
             return method
         self._tell(trouble, reason, device_name(cpu))
@@ -159,7 +159,7 @@ class DeviceGuard:
                 trouble = device_trouble(error)
                 if trouble is None or cpu in (kept.target, method.device):
                     raise
-                reason = " ".join(str(error).split())
+                reason = str(error)
             # By now the exception has gone, and with it what its frames held of the device's memory.
             again = trouble is Trouble.MEMORY and kept.batches == 1.0
             kept.target, kept.batches = (method.device, _SMALLER) if again else (cpu, 1.0)

@@ -227,6 +227,6 @@ class _Slice:
             if trouble is None or self._csm is None or self._csm.device.type == "cpu":
                 raise
             self._smoother = None  # the images that wait leave as they are; the method looks after itself
-            text = f"{trouble.value} ({' '.join(str(error).split())}): live images do not wait for the next"
+            text = f"{trouble.value} ({error}): live images do not wait for the next"
             self._announce(operator_line("WARNING", text))
             return None

@@ -68,8 +68,8 @@ class LiveImages:
             return
         frames, self._waiting = self._waiting, []
         images, together = self._guard.run(state.method, state.method.waited), len(frames) + followed
-        for back, (waited, image) in zip(range(together - 1, -1, -1), zip(frames, images, strict=True), strict=False):
-            yield self._image(state, *waited, image, together, back)
+        for number, (waited, image) in enumerate(zip(frames, images, strict=True), start=1):
+            yield self._image(state, *waited, image, together, back=together - number)
 
     def ended(self, current: SliceState) -> Iterator[LiveImage]:
         """The images of frames that wait for none, since their reconstruction is not the current one."""
