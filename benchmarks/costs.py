@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from inr_core.fields.grid_field import GridField
 from inr_core.fields.weights import Parts
+from inr_core.solvers.change_network import N_MAPS, ChangeNetwork
 
 # FINUFFT as FinufftBackend asks for it: fine grid 1.25 times the image, relative accuracy 1e-4.
 _FINE, _TOLERANCE = 1.25, 1e-4
@@ -122,6 +123,20 @@ def field_cost(field: GridField, values: Sequence[torch.Tensor], n: int, *, back
     return Cost(0, 2 * interpolation + 3 * decoder, 2 * (forward.bytes + kept))
 
 
+def network_cost(network: ChangeNetwork, shape: tuple[int, int]) -> Cost:
+    """The maps (9, ny, nx) of one image through its convolutions: each output is a sum over a window of all channels.
+
+    Read: maps and weights; written: one map.
+    """
+    half = math.prod(-(-n // 4) * 2 for n in shape)  # pixels at half the resolution, padded to whole quarters
+    fine = (network.begin, network.fine, network.join, network.end)
+    coarse = (network.down, network.up, *(block[i] for block in network.blocks for i in (0, 2)))
+    operations = sum(2 * layer.weight.numel() * half for layer in fine)
+    operations += sum(2 * layer.weight.numel() * half // 4 for layer in coarse)
+    weights = sum(weight.numel() for weight in network.parameters())
+    return Cost(0, operations, _REAL * (weights + (N_MAPS + 1) * math.prod(shape)))
+
+
 def adam_cost(weights: int) -> Cost:
     """A step: weight, gradient and two moments are read, weight and moments are written."""
     return Cost(0, 0, 7 * _REAL * weights)
@@ -140,7 +155,7 @@ class OperationCounter(TorchDispatchMode):
     Attributes
     ----------
     fft, product
-        Operations of complex transforms, and of products of matrices.
+        Operations of complex transforms, and of products of matrices and convolutions.
     """
 
     def __init__(self) -> None:
@@ -156,6 +171,8 @@ class OperationCounter(TorchDispatchMode):
         elif name in ("mm", "bmm", "addmm"):
             left = args[1] if name == "addmm" else args[0]
             self.product += 2 * made.numel() * left.shape[-1]
+        elif name == "convolution":
+            self.product += 2 * made.numel() * args[1][0].numel()
         return made
 
 

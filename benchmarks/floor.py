@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from costs import Cost, adam_cost, catch_up_cost, fft_operations, field_cost, gridding_cost, toeplitz_cost
+from costs import Cost, adam_cost, catch_up_cost, fft_operations, field_cost, gridding_cost, network_cost, toeplitz_cost
 from options import Options
 from parts import Parts, Spent, Watched
 from plots import OURS, PEER, new_figure, write_plot
@@ -31,6 +31,7 @@ from inr_core.methods.inr import InrMethod
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.inr import InrParameters
 from inr_core.phantoms import CinePhantom, CoilArray, Grid, kspace
+from inr_core.solvers.change_network import ChangeNetwork
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.trajectory import radial_trajectory, spoke_angles
 
@@ -41,6 +42,7 @@ _FIRST = 24  # frames that are not looked at: everything warms up, and maps are 
 _WATCHED = (
     Watched("gridding", MeasuredFrame, "from_samples", lambda i, y, k, shape, *_: _gridding(y, shape)),
     Watched("Toeplitz products", ToeplitzGram, "forward", lambda gram, x: _toeplitz(gram, x)),
+    Watched("network", ChangeNetwork, "forward", lambda network, maps: _network(network, maps)),
     Watched("field", GridField, "gradients", lambda field, values, between, _: _gradients(field, values, between)),
     Watched("field", GridField, "__call__", lambda field, times, *_: _images(field, times)),
     Watched("Adam", Adam, "move", lambda adam, parts, gradients, _: adam_cost(sum(g.numel() for g in gradients))),
@@ -228,6 +230,10 @@ def _gridding(samples: Any, shape: tuple[int, int]) -> Cost:
 def _toeplitz(gram: ToeplitzGram, images: torch.Tensor) -> Cost:
     coils, ny, nx = gram.csm.shape
     return toeplitz_cost(len(images), coils, (ny, nx))
+
+
+def _network(network: ChangeNetwork, maps: torch.Tensor) -> Cost:
+    return network_cost(network, (maps.shape[-2], maps.shape[-1]))
 
 
 def _gradients(field: GridField, values: list[torch.Tensor], between: list[torch.Tensor]) -> Cost:

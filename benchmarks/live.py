@@ -36,6 +36,7 @@ _PLAIN = {  # conjugate gradients towards the frame before, with an expected dev
     "recon.method": "grasp",
     "recon.refine": "false",
     "recon.deterministic": "true",
+    "recon.change_network": "false",
     "recon.motion_weight": "0",
     "recon.phase_changes": "1",
     "recon.live_spatial": "0",

@@ -1,4 +1,4 @@
-"""The programs of benchmarks/, for tests of what is logic in them."""
+"""The programs of benchmarks/ and training/, for tests of what is logic in them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-_BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+_ROOT = Path(__file__).parents[1]
 
 
-def program(name: str) -> ModuleType:
-    """Import a module of benchmarks/; it finds its neighbours there, one of which is called as one of tests/ is."""
+def program(name: str, folder: str = "benchmarks") -> ModuleType:
+    """Import a module of such a folder; it finds its neighbours there, one of which is called as one of tests/ is."""
     ours = sys.modules.pop("scans", None)
-    sys.path.insert(0, str(_BENCHMARKS))
+    sys.path.insert(0, str(_ROOT / folder))
     try:
         return importlib.import_module(name)
     finally:
-        sys.path.remove(str(_BENCHMARKS))
+        sys.path.remove(str(_ROOT / folder))
         sys.modules.pop("scans", None)
         if ours is not None:
             sys.modules["scans"] = ours

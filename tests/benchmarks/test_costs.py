@@ -12,6 +12,7 @@ import torch
 from inr_core.fields.grid_field import GridField
 from inr_core.fields.weights import Adam, Parts
 from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
+from inr_core.solvers.change_network import N_MAPS, ChangeNetwork
 from programs import program
 
 costs = program("costs")
@@ -83,6 +84,16 @@ def test_the_field(times: list[int]) -> None:
     decoder_inputs = 4 * len(times) * 19 * 14 * (15 + 7 + 7)
     more = costs.field_cost(field, values, len(times), backward=True).bytes
     assert more == 2 * (read + images.nbytes + decoder_inputs)
+
+
+@pytest.mark.parametrize("shape", [(32, 24), (13, 10)])
+def test_the_network(shape: tuple[int, int]) -> None:
+    network, maps = ChangeNetwork(), torch.randn(1, N_MAPS, *shape)
+    with costs.OperationCounter() as counted:
+        made = network(maps)
+    cost = costs.network_cost(network, shape)
+    assert counted.product == cost.product
+    assert cost.bytes == maps.nbytes + made.nbytes + sum(weight.nbytes for weight in network.parameters())
 
 
 def test_adam() -> None:

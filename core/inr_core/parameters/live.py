@@ -50,6 +50,11 @@ class LiveParameters(MeasurementParameters):
         minimum=0,
         maximum=1000,
     )
+    change_network: bool = parameter(
+        True,
+        "whether a network, trained on random scenes, says where a live frame may differ from its prediction; "
+        "else the last frames' changes do",
+    )
     motion_weight: float = parameter(
         2.5, "ease of smooth motion between live frames, against changes of single pixels", minimum=0, maximum=100
     )

@@ -36,29 +36,35 @@ class Effort:
 
 
 _LADDER = (
-    (1, 1, 3 / 4),
-    (3 / 4, 3 / 4, 3 / 4),
-    (3 / 4, 3 / 4, 5 / 8),
-    (3 / 4, 3 / 4, 1 / 2),
+    (5 / 8, 1, 1),
+    (5 / 8, 0.8, 3 / 4),
+    (5 / 8, 0.8, 5 / 8),
+    (5 / 8, 0.8, 1 / 2),
     (3 / 4, 1 / 2, 1 / 2),
+    (5 / 8, 1 / 2, 1 / 2),
     (1 / 2, 1 / 2, 1 / 2),
-    (1 / 2, 1 / 2, 3 / 8),
+    (3 / 4, 0.3, 1 / 2),
+    (5 / 8, 1 / 2, 1 / 4),
     (1 / 2, 1 / 2, 1 / 4),
+    (5 / 8, 0.3, 1 / 4),
     (1 / 2, 0.3, 1 / 4),
     (1, 0, 1 / 4),
     (3 / 4, 0, 1 / 4),
+    (5 / 8, 0, 1 / 4),
     (1 / 2, 0, 1 / 4),
 )
 _SPARSE_LADDER = (
-    (1, 1, 3 / 4),
-    (1, 1, 1 / 2),
-    (1, 0.8, 1 / 2),
-    (1, 1 / 2, 1 / 2),
-    (1, 0.3, 1 / 2),
-    (1, 0.3, 1 / 4),
+    (5 / 8, 1, 1),
+    (5 / 8, 0.8, 3 / 4),
+    (5 / 8, 0.7, 1 / 2),
+    (3 / 4, 1 / 2, 1 / 2),
+    (3 / 4, 0.4, 1 / 2),
+    (5 / 8, 0.4, 1 / 2),
+    (3 / 4, 0.3, 1 / 2),
     (1, 0.2, 1 / 4),
     (1, 0, 1 / 4),
     (3 / 4, 0, 1 / 4),
+    (5 / 8, 0, 1 / 4),
     (1 / 2, 0, 1 / 4),
 )
 """Parts of the iterations of both parts, and of the coils: few spokes want them early, many on more coils."""
@@ -70,7 +76,7 @@ SPARSE = 16.0
 def ladder(most: Effort, *, sparse: bool = False) -> list[Effort]:
     """Efforts from ``most`` down to half of the first part's iterations alone.
 
-    Each is the best that its time buys, among 36 of 2 to 11 and 0 to 10 iterations on 2 to 8 coils that were measured
+    Each is the best that its time buys, among 60 of 2 to 8 and 0 to 10 iterations on 2 to 8 coils that were measured
     on a real cine.
 
     Parameters

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from inr_core.inner_products import squares
+from inr_core.solvers.change_solver import Outlook
 
 
 class MotionPrior:
@@ -42,9 +43,9 @@ class MotionPrior:
         square = smoothed_square(change, self.window)
         self._variance = square if self._variance is None else torch.lerp(square, self._variance, self.memory)
 
-    def expected(self, prediction: Tensor) -> Tensor:
-        """D, (ny, nx), before anything of the frame is known."""
-        floor = self._floor(prediction)
+    def expected(self, seen: Outlook) -> Tensor:
+        """D, (ny, nx), before a frame is solved, given its prediction."""
+        floor = self._floor(seen.prediction)
         return floor.sqrt() if self._variance is None else self._deviation(self._variance, floor)
 
     def between(self, before: Tensor, after: Tensor) -> Tensor:

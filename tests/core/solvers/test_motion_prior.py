@@ -8,6 +8,7 @@ from torch import Tensor
 
 from inr_core.solvers.motion_prior import MotionPrior
 from oracles import rand
+from outlooks import seen_of
 
 SHAPE = (31, 24)
 
@@ -26,10 +27,10 @@ def change(seed: int = 0) -> Tensor:
 def deviations(factor: complex = 1.0) -> dict[str, Tensor]:
     """Every kind of deviation that the prior gives, with all images multiplied by ``factor``."""
     prior, at = MotionPrior(), factor * prediction()
-    unknown = prior.expected(at)
+    unknown = prior.expected(seen_of(at))
     for seed in range(3):
         prior.update(factor * change(seed))
-    return {"unknown": unknown, "expected": prior.expected(at), "found": prior.found(factor * change(), at)}
+    return {"unknown": unknown, "expected": prior.expected(seen_of(at)), "found": prior.found(factor * change(), at)}
 
 
 @pytest.mark.parametrize("kind", ["expected", "found"])
@@ -56,7 +57,7 @@ def test_phase_and_scale_of_the_images_do_not_matter(factor: complex) -> None:
 def test_nothing_moves_and_nothing_is_divided_by_zero(image: Tensor) -> None:
     prior, rest = MotionPrior(), torch.zeros(SHAPE, dtype=torch.complex64)
     prior.update(rest)
-    for deviation in (prior.expected(image), prior.found(rest, image)):
+    for deviation in (prior.expected(seen_of(image)), prior.found(rest, image)):
         assert bool(torch.isfinite(deviation).all())
         assert deviation.min() > 0
 
@@ -66,5 +67,5 @@ def test_what_moved_long_ago_is_forgotten() -> None:
     prior.update(change())
     for _ in range(100):
         prior.update(change().roll(16, dims=0))
-    deviation = prior.expected(prediction())
+    deviation = prior.expected(seen_of(prediction()))
     assert deviation[17:23, :8].mean() > 2 * deviation[:6, :8].mean()
