@@ -3,8 +3,8 @@
     python training/train.py --output core/inr_core/solvers/change_network.npz
 
 Streams of random scenes are reconstructed twice: in the first round the rule of ``motion_prior.py`` says where changes
-are, in the second mostly the network that the first has trained, so that it learns from images such as it makes. Half
-an hour on two cores.
+are, in the second mostly the network that the first has trained, so that it learns from images such as it makes. Twenty
+minutes on two cores.
 """
 
 from __future__ import annotations

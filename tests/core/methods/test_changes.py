@@ -141,7 +141,7 @@ def test_a_reconstruction_that_begins_anew_shows_nothing_of_the_old_anatomy() ->
 @cache
 def paused_error(told: bool) -> float:
     """Error of the frame after half a heart beat without data."""
-    scan = cine_scan(frames=16, spokes=9, matrix=(48, 40), beat_frames=24.0)
+    scan = cine_scan(frames=16, spokes=9, matrix=(96, 80), beat_frames=24.0)
     running = method("grasp", scan.shape)
     for i in (*range(7), 15):
         if i == 15 and told:
