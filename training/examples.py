@@ -62,10 +62,18 @@ class Watched(LearnedPrior):
         self._weights = weights
         self.asked: tuple[Tensor, Outlook] | None = None
 
+    def maps(self, seen: Outlook) -> Tensor:
+        """What the network is asked with, or would be."""
+        maps = super().maps(seen)
+        self.asked = maps, seen
+        return maps
+
     def expected(self, seen: Outlook) -> Tensor:
         """The answer."""
-        self.asked = self.maps(seen), seen
-        return MotionPrior.expected(self, seen) if self._weights is None else super().expected(seen)
+        if self._weights is not None:
+            return super().expected(seen)
+        self.maps(seen)
+        return MotionPrior.expected(self, seen)
 
     def _network(self, device: torch.device) -> ChangeNetwork:
         if self._weights is None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inr_core.trajectory import GOLDEN_ANGLE_DEG
+from inr_core.trajectory import radial_trajectory, spoke_angles
 
 MATRIX = 128
 _FINE = 192  # pixels of the scene itself, over the same field of view: a scanner measures more than the matrix
@@ -286,10 +286,8 @@ def sample(seed: int, spokes: int, frames: int = 12, n_coils: int = 8) -> Sample
     dice = Dice(seed)
     images, coils_at = scene(dice, frames), dice.between(0, 1e6)
     maps, fine_maps = (loops(Dice(int(coils_at)), n, n_coils) for n in (MATRIX, _FINE))
-    along = (np.arange(_READOUT) - _READOUT // 2) / _READOUT
-    angles = math.radians(GOLDEN_ANGLE_DEG) * np.arange(frames * spokes) + dice.between(0, 6.3)
-    traj = np.stack([np.outer(np.cos(angles), along), np.outer(np.sin(angles), along)], -1).astype(np.float32)
-    traj = traj.reshape(frames, spokes, _READOUT, 2)
+    angles = spoke_angles(np.arange(frames * spokes), offset_deg=math.degrees(dice.between(0, 6.3)))
+    traj = radial_trajectory(angles, _READOUT).reshape(frames, spokes, _READOUT, 2)
     kspace = np.empty((frames, n_coils, spokes * _READOUT), np.complex64)
     for image, points, out in zip(images, traj.reshape(frames, -1, 2), kspace, strict=True):
         kx, ky = (2 * math.pi * MATRIX / _FINE * points).T.copy()

@@ -41,12 +41,7 @@ class ChangeNetwork(nn.Module):
         self.begin = nn.Conv2d(N_MAPS, _FINE, 4, padding=1, stride=2)
         self.fine = nn.Conv2d(_FINE, _FINE, 3, padding=1)
         self.down = nn.Conv2d(_FINE, _COARSE, 3, padding=1, stride=2)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(_COARSE, _COARSE, 3, padding=1), nn.ReLU(), nn.Conv2d(_COARSE, _COARSE, 3, padding=1)
-            )
-            for _ in range(_BLOCKS)
-        )
+        self.blocks = nn.ModuleList(nn.Sequential(_coarse(), nn.ReLU(), _coarse()) for _ in range(_BLOCKS))
         self.up = nn.Conv2d(_COARSE, 4 * _FINE, 1)
         self.join = nn.Conv2d(2 * _FINE, _FINE, 3, padding=1)
         self.end = nn.Conv2d(_FINE, 4, 3, padding=1)
