@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import ismrmrd
@@ -37,6 +38,20 @@ def run(items: Any, **parameters: Any) -> tuple[list[ismrmrd.Image], list[str]]:
     gadget, lines = ReconGadget(None, ReconGadget.read_parameters(settings)), list[str]()
     gadget.announce = lines.append
     return list(gadget.process(items)), lines[1:]
+
+
+class Waiting:
+    """Frames that all wait already."""
+
+    def __init__(self, items: list[Frame]) -> None:
+        self._items = items
+
+    def __iter__(self) -> Iterator[Frame]:
+        while self._items:
+            yield self._items.pop(0)
+
+    def pending(self) -> bool:
+        return bool(self._items)
 
 
 def order(images: list[ismrmrd.Image]) -> list[tuple[int, int]]:

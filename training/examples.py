@@ -26,6 +26,7 @@ _SPOKES = (4, 5, 5, 6, 8, 10, 13, 13, 16, 21, 21, 34)
 _SKIPPED = 3  # frames whose prediction is of a scan's beginning
 _COILS = 4
 _BY_NETWORK = 0.75  # of the streams, where there is one
+_AHEAD = 0.75  # of the streams of few spokes: as they are live
 _WINDOW = 3  # pixels over which the square of a change is averaged
 _LARGEST_MAP, _LARGEST_CHANGE = 30.0, 3.0  # in maxima of the image; beyond, a stream has come apart
 
@@ -96,8 +97,8 @@ def _of_scene(seed: int, weights: Path | None) -> Examples:
     dice = Dice(seed)
     spokes = _SPOKES[dice.count(0, len(_SPOKES))]
     effort = {"quick_iterations": dice.count(5, 10), "iterations": dice.count(1, 5), "live_coils": _COILS}
-    prior = Watched(weights if dice.chance(_BY_NETWORK) else None)
-    maps, changes = _watch(sample(seed, spokes), prior, GraspParameters(**effort))
+    prior, ahead = Watched(weights if dice.chance(_BY_NETWORK) else None), dice.chance(_AHEAD)
+    maps, changes = _watch(sample(seed, spokes), prior, GraspParameters(look_ahead=ahead, **effort))
     gc.collect()  # a method and its frames point at each other, and are large
     return Examples(maps, changes, np.full(len(maps), seed))
 
@@ -110,9 +111,11 @@ def _watch(stream: Samples, prior: Watched, parameters: GraspParameters) -> tupl
     method.solver.prior = prior
     maps, changes = [np.empty((0, 9, *shape), np.float16)], [np.empty((0, *shape), np.float16)]
     for index, (kspace, traj) in enumerate(zip(stream.kspace, stream.traj, strict=True)):
-        method.add_frame(kspace, traj)
-        if prior.asked is not None and index >= _SKIPPED:
-            seen, change = prior.asked[0], _change(method, stream, index, prior.asked[1])
+        ahead, prior.asked = method.looks_ahead(len(traj)), None
+        (method.follow if ahead else method.add_frame)(kspace, traj)
+        solved = index - ahead
+        if prior.asked is not None and solved >= _SKIPPED:
+            seen, change = prior.asked[0], _change(method, stream, solved, prior.asked[1])
             if seen.abs().max() < _LARGEST_MAP and change.max() < _LARGEST_CHANGE:
                 maps.append(seen[None].half().numpy())
                 changes.append(change[None].half().numpy())

@@ -20,7 +20,7 @@ import torch
 from examples import Examples, examples
 from torch import Tensor
 
-from inr_core.solvers.change_network import ChangeNetwork, write_network
+from inr_core.solvers.change_network import ChangeNetwork, read_network, write_network
 
 _BATCH = 8
 _RATE = 2e-3
@@ -39,22 +39,26 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=500, help="in each round")
     parser.add_argument("--minutes", type=float, default=6.0, help="of training in each round")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="weights to go on from; else random ones, and the rule")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
-    network, known = new_network(), list[Examples]()
+    network, known, weights = new_network(arguments.start), list[Examples](), arguments.start
     for turn in range(_ROUNDS):
         first = (arguments.seed * _ROUNDS + turn) * 1_000_000
         seeds = range(first, first + arguments.scenes)
         begin = time.monotonic()
-        known.append(examples(seeds, arguments.output if turn > 0 else None, os.cpu_count() or 1))
+        known.append(examples(seeds, weights, os.cpu_count() or 1))
         print(f"round {turn}: {len(known[-1].maps)} frames in {time.monotonic() - begin:.0f} s", flush=True)
         gathered = Examples(*(np.concatenate(part) for part in zip(*known, strict=True)))
         train(network, gathered, 60 * arguments.minutes, np.random.default_rng(arguments.seed))
         write_network(arguments.output, network)
+        weights = arguments.output
 
 
-def new_network() -> ChangeNetwork:
-    """Random weights, and the same answer everywhere."""
+def new_network(start: Path | None = None) -> ChangeNetwork:
+    """The weights of a file; else random ones, and the same answer everywhere."""
+    if start is not None:
+        return read_network(start).requires_grad_(True).train()
     network = ChangeNetwork()
     torch.nn.init.zeros_(network.end.weight)
     torch.nn.init.constant_(network.end.bias, _FIRST_LOGARITHM)

@@ -243,6 +243,11 @@ class Frame(ReconData):  # type: ignore[misc]
         return self.timing.step_ms(self.repetition_ms * self.partitions)
 
     @property
+    def overlaps(self) -> bool:
+        """Whether some of its readouts are those of the frame before, as in a sliding window."""
+        return self.timing.stride < self.timing.readouts
+
+    @property
     def spokes(self) -> int:
         """Readouts of the frame (in each of its partitions)."""
         return int(self.bits[0].data.sampling.encoded_matrix[1])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from inr_core.parameters.grasp import GraspParameters
 from inr_core.solvers.change_network import write_network
 from oracles import explicit_dft
 from programs import program
@@ -75,6 +77,34 @@ def test_examples_are_the_solvers_own_frames(tmp_path: Path, monkeypatch: pytest
         assert set(found.seeds) <= {0, 1}
         # A change is smaller than the image, and larger than nothing.
         assert 1e-3 < float(found.changes.astype(np.float32).mean()) < 0.5
+
+
+def test_frames_of_few_spokes_are_met_as_they_are_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prediction of a frame that waited for the next one is compared with that frame, not with the next."""
+    stream = scenes.sample(4, 5, 8, 4)
+    solved = list[int]()
+    change = examples._change
+
+    def watched(method: Any, stream: Any, index: int, seen: Any) -> torch.Tensor:
+        assert method.solved().frame.index == index
+        solved.append(index)
+        return change(method, stream, index, seen)
+
+    monkeypatch.setattr(examples, "_change", watched)
+    for ahead, expected in ((True, [3, 4, 5, 6]), (False, [3, 4, 5, 6, 7])):
+        solved.clear()
+        parameters = GraspParameters(look_ahead=ahead, quick_iterations=4, iterations=1, live_coils=4)
+        examples._watch(stream, examples.Watched(None), parameters)
+        assert solved == expected
+
+
+def test_training_can_go_on_from_weights(tmp_path: Path) -> None:
+    first = train.new_network()
+    write_network(tmp_path / "weights.npz", first)
+    again = train.new_network(tmp_path / "weights.npz")
+    assert all(weight.requires_grad for weight in again.parameters())
+    for one, other in zip(first.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("variance", [0.01, 0.5])

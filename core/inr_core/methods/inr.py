@@ -83,7 +83,7 @@ class InrMethod(GraspMethod):
             self.trainer = InrTrainer(self.shape, self.parameters, float(self._scale), strength, self.device)
             self.trainer.begin_with(self._learnt_field)
             self._learnt_field = ()
-        self.trainer.extend(self.n_frames, self.history)
+        self.trainer.extend(self.history[-1].index + 1, self.history)  # a frame may still wait
         return self.trainer
 
     def learnt(self) -> Learnt | None:
@@ -125,7 +125,7 @@ class InrMethod(GraspMethod):
         trainer, trained = self.trainer, self._trained_since_frame
         if trainer is None or not trained or len(self._images) < 2:
             return previous
-        step = trainer.predict(frame.index - 1) - previous
+        step = trainer.predict(self.history[-1].index) - previous
         if bool(squares(step).sum() > squares(previous - self._images[-2]).sum()):
             return previous
         # One number is to be found: the strongest coils tell it.

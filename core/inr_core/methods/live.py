@@ -184,10 +184,12 @@ class LiveMethod(ABC):
 
     def _solve(self, frames: list[MeasuredFrame]) -> Tensor:
         """The image of the last frame; the others have waited for it."""
+        self._waiting = []
+        return self._image_of(JointFrames.of(frames) if len(frames) > 1 else frames[0])
+
+    def _image_of(self, frame: MeasuredFrame) -> Tensor:
         if self.calibration.csm is None:
             raise RuntimeError("the first frame must make receive maps")
-        self._waiting = []
-        frame = JointFrames.of(frames) if len(frames) > 1 else frames[0]
         return self._reconstruct(frame, self.calibration.csm)
 
     @property
@@ -201,10 +203,35 @@ class LiveMethod(ABC):
         """Take the next frame without an image: for a host that is too far behind for the work on each.
 
         Arguments as of :meth:`add_frame`, whose next frame is solved together with those that wait; it takes as long as
-        by itself. :meth:`waited` gives their images. Only where :attr:`may_wait`.
+        by itself. :meth:`waited` gives their images. Only where :attr:`may_wait`: the fewer wait, the
+        more evenly their images change.
         """
         self._waiting.append(self._take(kspace, traj))
         self.n_frames += 1
+
+    def looks_ahead(self, n_spokes: int) -> bool:
+        """Whether the next frame's image, of so many spokes, is better for the data of the one after it."""
+        return False
+
+    @torch.no_grad()
+    @one_thread()
+    def follow(self, kspace: Tensor, traj: Tensor) -> list[Tensor]:
+        """Take the next frame, whose image waits for the one after it, and reconstruct those that have waited for it.
+
+        Arguments as of :meth:`add_frame`. Only where :meth:`looks_ahead`. The last one's image is given by
+        :meth:`waited`, and without data ahead.
+
+        Returns
+        -------
+        The images (ny, nx), as of :meth:`add_frame`, of the frames that have waited, in order.
+        """
+        self._unsettled = frame = self._take(kspace, traj)
+        waiting, self._waiting = self._waiting, []
+        newest = [self._image_of(JointFrames.ahead(waiting, frame))] if waiting else []
+        self._waiting = [frame]
+        self.n_frames += 1
+        images, self._waited = [*self._waited, *newest], []
+        return images
 
     @torch.no_grad()
     @one_thread()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from dataclasses import replace
@@ -24,7 +25,8 @@ from inr_core.solvers.live_solver import LiveSolver
 from inr_core.solvers.single_frame import first_frame
 from inr_core.solvers.two_sided import TwoSidedSolver
 
-_MOST_WAITING = 1  # frames that wait for another: the farther apart images are, the less evenly they change
+_LAST = 2  # frames that may be asked for again: the newest, and one that has waited for it
+_LEAST_AHEAD = 12.0  # acceleration from which the next frame's data make an image better
 _FEW_COILS = 4  # strongest virtual coils that the first image is made of
 
 
@@ -48,7 +50,7 @@ class PredictedCg(LiveMethod):
         self._expectation = Expectation()
         self._outlook: Outlook | None = None
         self._lag = self.smoother(parameters.delay_frames) if parameters.delay_frames > 0 else None
-        self._solved: deque[Solved] = deque(maxlen=1 + _MOST_WAITING)
+        self._solved: deque[Solved] = deque(maxlen=_LAST)
         self._next_delayed = 0  # index of the first frame that may still be sent again
 
     @property
@@ -102,11 +104,14 @@ class PredictedCg(LiveMethod):
 
     def _as_expected(self, frame: MeasuredFrame) -> bool:
         csm, previous = self.calibration.csm, self._previous
-        if csm is None or previous is None or self._waiting:
-            return True  # the image before this one is not there yet
-        self._outlook = self._look(frame, csm, previous)
+        if csm is None or previous is None:
+            return True
+        if self._waiting:  # the image before this one is not there yet
+            seen = self.solver.look(frame, csm, previous)
+        else:
+            seen = self._outlook = self._look(frame, csm, previous)
         lost = LOST if len(self.history) else LOST_BETWEEN_SCANS
-        return self._expectation.met(residual(self._outlook.missing, self._outlook.right), lost)
+        return self._expectation.met(residual(seen.missing, seen.right), lost)
 
     def _look(self, frame: MeasuredFrame, csm: Tensor, previous: Tensor) -> Outlook:
         """What is predicted of a frame; it is asked for twice, and made again only if the maps have changed."""
@@ -141,9 +146,17 @@ class PredictedCg(LiveMethod):
 
     @property
     def may_wait(self) -> bool:
-        """After the second frame, on a CPU, a few, and not where each is awaited once more."""
-        running = self._previous is not None and self.n_frames > 1 and self._lag is None
-        return running and self.device.type == "cpu" and len(self._waiting) < _MOST_WAITING
+        """After the second frame, on a CPU, and not where each is awaited once more."""
+        return self._running and self.device.type == "cpu"
+
+    def looks_ahead(self, n_spokes: int) -> bool:
+        """After the second frame, of few spokes, and not where what comes after a frame is used otherwise."""
+        p, few = self._live, math.sqrt(math.prod(self.shape)) >= _LEAST_AHEAD * n_spokes
+        return p.look_ahead and few and self._running and p.lag_frames == 0
+
+    @property
+    def _running(self) -> bool:
+        return self._previous is not None and self.n_frames > 1 and self._lag is None
 
     @torch.no_grad()
     def delayed(self, control: Control | None = None, *, ended: bool = False) -> list[tuple[int, Tensor]]:

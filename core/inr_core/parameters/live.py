@@ -91,6 +91,11 @@ class LiveParameters(MeasurementParameters):
         minimum=2,
         maximum=100000,
     )
+    look_ahead: bool = parameter(
+        True,
+        "whether a live image of few spokes (an acceleration of 12 or more), where frames come faster than a display "
+        "shows them, waits for the data of the next frame",
+    )
     delay_frames: int = parameter(
         0,
         "send each frame once more, so much later and improved by what came in between, as series 4; 0 for none",

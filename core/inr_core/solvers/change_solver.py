@@ -157,7 +157,7 @@ class ChangeSolver:
         """
         prediction, change = few.prediction, found.change
         # Past k-space is trusted to hold what has been found, which spares a product with its kernel.
-        data = outlook(few.frame, csm, prediction + change, few.scale)
+        data = outlook(few.frame, csm, prediction, few.scale, change)
         model = self._model(deviation, prediction + 0.5 * change, data.scale)
         edges, weight = self._edges(data.prediction, data), found.weight
         numbers = model.with_motion_of(found.numbers, change)
@@ -193,12 +193,19 @@ class ChangeSolver:
         return g * (self.parameters.prior_weight + self._noise_weight * share)
 
 
-def outlook(frame: MeasuredFrame, csm: Tensor, prediction: Tensor, scale: float | None = None) -> Outlook:
-    """What a frame and some of its coils, those of ``csm``, say of a prediction, (ny, nx)."""
+def outlook(
+    frame: MeasuredFrame,
+    csm: Tensor,
+    prediction: Tensor,
+    scale: float | None = None,
+    change: Tensor | None = None,
+) -> Outlook:
+    """What a frame and some of its coils, those of ``csm``, say of a prediction, (ny, nx), or of that and a change."""
     right = frame.right_side(csm)
-    missing = right - frame.gram(csm).forward(prediction[None])[0]
-    scale = max(math.sqrt(float(squares(prediction).max())), _TINY) if scale is None else scale
-    return Outlook(frame, csm, prediction, right, missing, scale, combined_variance(frame.noise, csm))
+    missing = right - frame.explained(csm, prediction, change)
+    image = prediction if change is None else prediction + change
+    scale = max(math.sqrt(float(squares(image).max())), _TINY) if scale is None else scale
+    return Outlook(frame, csm, image, right, missing, scale, combined_variance(frame.noise, csm))
 
 
 class _Edges:

@@ -107,6 +107,11 @@ class MeasuredFrame:
         """S^H F^H W F S of this frame."""
         return ToeplitzGram(self.kernel, csm)
 
+    def explained(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> Tensor:
+        """What an image, the prediction of it and a change, explains of :meth:`right_side`, (ny, nx)."""
+        image = prediction if change is None else prediction + change
+        return self.gram(csm).forward(image[None])[0]
+
     @property
     def acceleration(self) -> float:
         """Matrix over spokes, as the field counts it: 128 x 128 from 13 spokes is 9.8."""

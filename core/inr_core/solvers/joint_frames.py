@@ -1,9 +1,9 @@
-"""Frames that are solved together, for want of time for each."""
+"""Frames that are solved together: for want of time for each, or of data for one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,59 +11,88 @@ from torch import Tensor
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.frames import MeasuredFrame
 
+_AHEAD_WEIGHT = 0.4  # of the data of the frame after those whose images are made
+_GOES_ON = 0.35  # part of a change that the frame after it is expected to add
+_EASING = 0.75  # power of the time by which images between change: what few spokes say of a change lags behind it
+
 
 @dataclass
 class JointFrames(MeasuredFrame):
-    """Frames whose images change evenly, x_i = p + a_i c with a_i = i / m for i = 1 .. m, as one frame of change c.
+    """Frames whose images change from a prediction p as x_i = p + a_i c, as one frame of change c.
 
-    What the data of all say of c, given the prediction p, is
+    What the data of all say of c, with weights w_i of the frames, is
 
-        sum a_i (b_i - G_i p) - (sum a_i^2 G_i) c
+        sum w_i a_i (b_i - G_i p) - (sum w_i a_i^2 G_i) c
 
-    so that the work on them is that on a single frame, the last one, whose image is p + c.
+    so that the work on them is that on a single frame. There are two kinds: :meth:`of` frames for whose images there is
+    no time one by one, and :meth:`ahead`, a frame and what the one after it says of it.
 
     Attributes
     ----------
     coil_images
-        sum a_i of the frames'.
+        sum w_i a_i of the frames'.
     kernel
-        sum a_i^2 of theirs, what c meets; strength, noise and spokes likewise.
+        sum w_i a_i^2 of theirs, what c meets; strength, noise and spokes likewise.
     prediction_kernel : (1, 4, ny, nx)
-        sum a_i of theirs, what p meets.
+        sum w_i a_i of theirs, what p meets.
     parts
-        The frames, in order.
+        The frames whose images it gives, in order.
+    shares
+        a_i of these.
     """
 
     prediction_kernel: Tensor | None = None
     parts: tuple[MeasuredFrame, ...] = ()
+    shares: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, frames: Sequence[MeasuredFrame]) -> JointFrames:
-        """Join frames that follow one another."""
-        pairs = list(zip(_shares(len(frames)), frames, strict=True))
+        """Frames that change evenly one after the other, a_i = i / m for i = 1 .. m; the last one's image is p + c."""
+        shares = tuple(i / len(frames) for i in range(1, len(frames) + 1))
+        joined = cls._joined([(a, 1.0, frame) for a, frame in zip(shares, frames, strict=True)])
+        return replace(joined, index=frames[-1].index, parts=tuple(frames), shares=shares)
+
+    @classmethod
+    def ahead(cls, frames: Sequence[MeasuredFrame], following: MeasuredFrame) -> JointFrames:
+        """A frame, whose image is p + c, and the one after it, by which its change is expected to go on a little.
+
+        Few spokes say less of a change than it takes to tell it from their streaks: a live image of 5 spokes shows six
+        tenths of it. Twice the spokes of twice the time, of which those of the frame itself count more, have no such
+        lag. Measured on a real cine: 5 spokes + 1.1 dB, 8 + 0.6, 10 + 0.4, 13 none.
+
+        Of several frames the last one's image is p + c, and those before it have a part of the change: twice the frames
+        for the same work, for 0.7 dB.
+        """
+        shares = tuple((i / len(frames)) ** _EASING for i in range(1, len(frames) + 1))
+        own = [(a, 1.0, frame) for a, frame in zip(shares, frames, strict=True)]
+        joined = cls._joined([*own, (1 + _GOES_ON, _AHEAD_WEIGHT, following)])
+        return replace(joined, index=frames[-1].index, parts=tuple(frames), shares=shares)
+
+    @classmethod
+    def _joined(cls, frames: list[tuple[float, float, MeasuredFrame]]) -> JointFrames:
+        """Of (a_i, w_i, frame)."""
         return cls(
-            index=frames[-1].index,
-            coil_images=sum(a * frame.coil_images for a, frame in pairs),  # type: ignore[arg-type]
-            kernel=sum(a * a * frame.kernel for a, frame in pairs),  # type: ignore[arg-type]
-            n_spokes=max(1, round(sum(a * a * frame.n_spokes for a, frame in pairs))),
-            strength=sum(a * a * frame.strength for a, frame in pairs),
-            noise=sum(a * a * frame.noise for a, frame in pairs),
-            prediction_kernel=sum(a * frame.kernel for a, frame in pairs),  # type: ignore[arg-type]
-            parts=tuple(frames),
+            index=0,
+            coil_images=sum(w * a * frame.coil_images for a, w, frame in frames),  # type: ignore[arg-type]
+            kernel=sum(w * a * a * frame.kernel for a, w, frame in frames),  # type: ignore[arg-type]
+            n_spokes=max(1, round(sum(w * a * a * frame.n_spokes for a, w, frame in frames))),
+            strength=sum(w * a * a * frame.strength for a, w, frame in frames),
+            noise=sum((w * a) ** 2 * frame.noise for a, w, frame in frames),
+            prediction_kernel=sum(w * a * frame.kernel for a, w, frame in frames),  # type: ignore[arg-type]
         )
 
     def gram(self, csm: Tensor) -> ToeplitzGram:
         """What a prediction meets."""
         if self.prediction_kernel is None:
-            raise RuntimeError("joint frames are made by JointFrames.of")
+            raise RuntimeError("joint frames are made by JointFrames.of or ahead")
         return ToeplitzGram(self.prediction_kernel, csm)
 
+    def explained(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> Tensor:
+        """What an image, the prediction of it and a change, explains of :meth:`right_side`, (ny, nx)."""
+        explained = self.gram(csm).forward(prediction[None])[0]
+        return explained if change is None else explained + ToeplitzGram(self.kernel, csm).forward(change[None])[0]
+
     def images(self, prediction: Tensor, last: Tensor) -> list[Tensor]:
-        """Those of all frames, (ny, nx), given the prediction of them and the image of the last."""
+        """Those of its parts, (ny, nx), given the prediction of them and the image of the last."""
         change = last - prediction
-        return [torch.add(prediction, change, alpha=a) for a in _shares(len(self.parts))]
-
-
-def _shares(n: int) -> list[float]:
-    """a_i of n frames."""
-    return [i / n for i in range(1, n + 1)]
+        return [torch.add(prediction, change, alpha=a) for a in self.shares]

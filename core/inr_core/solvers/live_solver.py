@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from inr_core.solvers.change_solver import ChangeSolver, Iterations, Outlook, ou
 from inr_core.solvers.conjugate_gradient import CgPoint
 from inr_core.solvers.effort import Effort, EffortPlan, Spent, Times, times_of
 from inr_core.solvers.frames import MeasuredFrame
-from inr_core.solvers.joint_frames import JointFrames
 from inr_core.solvers.learned_prior import LearnedPrior
 from inr_core.solvers.motion_prior import MotionPrior
 
@@ -125,8 +123,6 @@ class LiveSolver:
 
     def _effort(self, frame: MeasuredFrame, coils: int, remaining_s: float) -> Effort:
         effort = self.plan.choose(remaining_s, frame.acceleration)
-        if isinstance(frame, JointFrames):
-            effort = replace(effort, second=0)  # a prediction and a change meet different kernels
         times = _THOROUGH if self._thorough else 1
         return Effort(times * effort.first, times * effort.second, min(effort.coils, coils))
 

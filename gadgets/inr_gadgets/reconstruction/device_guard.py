@@ -36,7 +36,7 @@ class _Kept:
     copy
         Its state on the host.
     since
-        Frames that were added after the copy was made.
+        Add the frames that came after the copy was made.
     batches
         Part of the usual batches.
     target
@@ -44,7 +44,7 @@ class _Kept:
     """
 
     copy: HostCopy
-    since: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    since: list[Callable[[], object]] = field(default_factory=list)
     batches: float = 1.0
     target: torch.device | None = None
 
@@ -97,9 +97,18 @@ class DeviceGuard:
         """The image of the next frame, on the host; see :meth:`LiveMethod.add_frame`."""
         # The copy to the host is where a device's errors come to light.
         image = self.run(method, lambda: method.add_frame(kspace, traj).cpu())
-        if method in self._kept:
-            self._kept[method].since.append((kspace, traj))
+        self._came(method, lambda: method.add_frame(kspace, traj))
         return image
+
+    def follow(self, method: LiveMethod, kspace: Tensor, traj: Tensor) -> list[Tensor]:
+        """The images of the frames before the next one, on the host; see :meth:`LiveMethod.follow`."""
+        images = self.run(method, lambda: [image.cpu() for image in method.follow(kspace, traj)])
+        self._came(method, lambda: method.follow(kspace, traj))
+        return images
+
+    def _came(self, method: LiveMethod, add: Callable[[], object]) -> None:
+        if method in self._kept:
+            self._kept[method].since.append(add)
 
     def settle(self, method: LiveMethod) -> None:
         """Keep the state on the host and finish the frame; call it when the image has been sent."""
@@ -183,8 +192,8 @@ class DeviceGuard:
             release_memory(target)
             kept.copy.restore(method, target)
             method.due, method.steps = due, steps
-        for kspace, traj in kept.since:
-            method.add_frame(kspace, traj)
+        for add in kept.since:
+            add()
         kept.target = None
         if target == torch.device("cpu"):
             del self._kept[method]  # a CPU needs no guard

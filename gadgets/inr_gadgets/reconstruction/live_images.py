@@ -1,4 +1,4 @@
-"""Live images and what they say of themselves; frames that come too late for work of their own wait for the next."""
+"""Live images and what they say of themselves; some frames wait for the next: for its data, or for want of time."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class LiveImages:
 
     A frame that is too late waits, and is reconstructed together with the next one of its slice, which takes no longer
     than that one alone: none is dropped, and a delay does not grow (:meth:`~inr_core.methods.live.LiveMethod.wait`).
+    One of few spokes waits for the next one's data (:meth:`~inr_core.methods.live.LiveMethod.follow`).
 
     Parameters
     ----------
@@ -44,6 +45,7 @@ class LiveImages:
         self._described, self._guard, self._announce, self._lag_of = described, guard, announce, lag_of
         self._state: SliceState | None = None  # of the frames that wait
         self._waiting: list[tuple[Frame, int, str]] = []
+        self.for_data = False  # whether the newest of them waits for the next one's data, not for want of time
         self._told = False
 
     def __len__(self) -> int:
@@ -63,7 +65,7 @@ class LiveImages:
 
     def waited(self, followed: int = 0) -> Iterator[LiveImage]:
         """The images of the frames that have waited, for so many others; those that still wait do so no more."""
-        state, self._state = self._state, None
+        state, self._state, self.for_data = self._state, None, False
         if state is None:
             return
         frames, self._waiting = self._waiting, []
@@ -84,8 +86,27 @@ class LiveImages:
         yield from self.waited(followed=1)
         yield self._image(state, frame, number, state.take_events(), newest, together)
 
+    def ahead(self, state: SliceState, frame: Frame, kspace: Tensor, traj: Tensor) -> Iterator[LiveImage]:
+        """Let a frame wait for the next one's data: the images of those that have waited for it."""
+        number = state.next_number
+        images = self._guard.follow(state.method, kspace, traj)
+        state.keep(frame)
+        before, self._waiting = self._waiting, [(frame, number, state.take_events())]
+        self._state, self.for_data = state, True
+        for back, (waited, image) in zip(reversed(range(len(before))), zip(before, images, strict=True), strict=True):
+            yield self._image(state, *waited, image, len(before), back, ahead=True)
+
     def _image(
-        self, state: SliceState, frame: Frame, number: int, event: str, image: Tensor, together: int, back: int = 0
+        self,
+        state: SliceState,
+        frame: Frame,
+        number: int,
+        event: str,
+        image: Tensor,
+        together: int = 1,
+        back: int = 0,
+        *,
+        ahead: bool = False,
     ) -> LiveImage:
         meta = {
             **state.attributes(self._described),
@@ -96,6 +117,8 @@ class LiveImages:
         }
         if together > 1:
             meta["inr_together"] = together
+        if ahead:
+            meta["inr_ahead_frames"] = 1
         if event:
             meta["inr_event"] = event
         state.reported_steps = state.method.steps

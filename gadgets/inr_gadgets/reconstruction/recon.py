@@ -34,7 +34,7 @@ from inr_gadgets.imaging.physiology import Physiology
 from inr_gadgets.lines import operator_line
 from inr_gadgets.reconstruction.delayed import DelayedImages
 from inr_gadgets.reconstruction.device_guard import DeviceGuard
-from inr_gadgets.reconstruction.lagged import NO_LAG, REST, Lag, LaggedImages
+from inr_gadgets.reconstruction.lagged import NO_LAG, REST, Lag, LaggedImages, LiveImage
 from inr_gadgets.reconstruction.live_images import LiveImages
 from inr_gadgets.reconstruction.recon_parameters import (
     ReconParameters,
@@ -56,6 +56,7 @@ logger = logging.getLogger(__name__)
 
 _PAGES_EVERY = 32  # frames, after which memory that is not used goes back to the system
 _PATIENCE = 3.0  # times the time between frames that an image waits for the next one
+_OVERDUE = object()  # among the items: no frame has come for so long that what waits for one is to leave
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,10 @@ class ReconGadget(Gadget):
             getattr(items, "pending", lambda: True),
         )
         physiology, n_frames = Physiology.of(self.header), 0
-        for frame in GatheredFrames(self.header).among(items):
+        for frame in GatheredFrames(self.header).among(self._or_overdue(items, running)):
+            if frame is _OVERDUE:
+                yield from self._overdue(running)
+                continue
             if isinstance(frame, ismrmrd.Waveform):
                 physiology.add(frame)
             if not isinstance(frame, Frame):
@@ -143,7 +147,7 @@ class ReconGadget(Gadget):
             n_frames += 1
             if n_frames % _PAGES_EVERY == 0:
                 beside(give_pages_back)
-        yield from running.live.waited()
+        yield from self._leaving(running.live.waited())
         yield REST
         yield from running.delayed.after_scan(lambda _: not self.stop.is_set())
         if self.parameters.save_state:
@@ -232,20 +236,20 @@ class ReconGadget(Gadget):
         paused = slices.paused_before(frame)
         schedule.arrived(frame.arrived, after_pause=paused)
         if paused and len(live):
-            yield from live.waited()
+            yield from self._leaving(live.waited())
             slices.pause()  # it was the frames before the pause that have been solved since
         turn, data = time.monotonic(), _tensors(frame)
-        state = slices.state_for(frame, *data)
-        yield from live.ended(state)
-        state.method.due = math.inf if self.parameters.deterministic else schedule.due(frame, turn, 1 + len(live))
-        if self._may_wait(frame, turn, state, running):
+        before, state = slices.latest, slices.state_for(frame, *data)
+        yield from self._leaving(live.ended(state))
+        ahead = state is before and self._looks_ahead(frame, state, schedule)
+        if live.for_data and not ahead:
+            yield from self._leaving(live.waited())  # with one of many spokes it would not change evenly
+        together = max(1, len(live) if ahead else 1 + len(live))
+        state.method.due = math.inf if self.parameters.deterministic else schedule.due(frame, turn, together)
+        if self._may_wait(frame, turn, state, running, ahead):
             live.wait(state, frame, *data)
             return
-        images = live.images(state, frame, *data)
-        if self.parameters.offline:
-            state.held.extend(images)
-        else:
-            yield from images
+        yield from self._leaving((live.ahead if ahead else live.images)(state, frame, *data))
         self._guard.settle(state.method)  # the image has been sent
         yield from running.delayed.after_frame(state, lambda seconds: self._time_for(seconds, running))
         if self.parameters.deterministic:
@@ -263,10 +267,45 @@ class ReconGadget(Gadget):
         interval_s = len(slices) * max(schedule.interval_s, 1e-3 * frame.repetition_ms * len(frame.headers))
         return Lag(p.lag_frames, _PATIENCE * interval_s if hurried else math.inf, hurried)
 
-    def _may_wait(self, frame: Frame, turn: float, state: SliceState, running: _Running) -> bool:
+    def _or_overdue(self, items: Iterable[Any], running: _Running) -> Iterator[Any]:
+        """The items, and ``_OVERDUE`` where an image waits for a frame that does not come."""
+        come = getattr(items, "wait", None)  # a plain iterable has none: everything is there already
+        iterator, schedule = iter(items), running.schedule
+        while True:
+            if come is not None and len(running.live) and not self.parameters.deterministic:
+                until = schedule.last_arrival + _PATIENCE * schedule.interval_s
+                if not come(until - time.monotonic()):
+                    yield _OVERDUE
+                    continue
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            yield item
+
+    def _overdue(self, running: _Running) -> Iterator[LiveImage]:
+        """What waits for a frame that does not come."""
+        yield from self._leaving(running.live.waited())
+        for state in running.slices.current.values():
+            self._guard.settle(state.method)
+
+    def _leaving(self, images: Iterable[LiveImage]) -> Iterator[LiveImage]:
+        """Images that are sent as they come; those of an offline scan are held until it is known what follows."""
+        for image in images:
+            if self.parameters.offline:
+                image.state.held.append(image)
+            else:
+                yield image
+
+    def _looks_ahead(self, frame: Frame, state: SliceState, schedule: Schedule) -> bool:
+        """Whether the image of a frame, if the one before it was of its slice, is to wait for the next one's data."""
+        fast = schedule.outpaces_display(frame, by_clock=not self.parameters.deterministic)
+        return fast and not frame.overlaps and state.method.looks_ahead(frame.spokes)
+
+    def _may_wait(self, frame: Frame, turn: float, state: SliceState, running: _Running, ahead: bool) -> bool:
         """Whether a frame is to wait for the next one: it is far too late, and another one is there."""
         awaited = math.isfinite(state.method.due) and not self.parameters.offline
-        too_late = awaited and running.schedule.too_late(frame, turn)
+        too_late = awaited and len(running.live) < running.schedule.most_waiting(frame, turn, ahead=ahead)
         return too_late and len(running.slices) == 1 and state.method.may_wait and running.pending()
 
     def _time_for(self, seconds: float, running: _Running) -> bool:

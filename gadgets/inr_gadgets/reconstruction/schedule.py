@@ -10,6 +10,7 @@ from inr_gadgets.frame import Frame
 
 _DISPLAY_S = 0.04  # sooner than this nobody sees an image
 _TOO_LATE = 6.0  # times the time between frames that a frame has waited: a slow beginning is made up for without
+_TOO_LATE_AHEAD = (3.0, 9.0)  # the same where images wait for the next frame's data: for one more, for two
 _TOGETHER = 0.5  # of the time between frames that each frame gets which is reconstructed with others
 _LATE = 0.75  # of the time between frames that a late one gets
 _FORGIVEN = 0.97  # part of a step's time that is remembered when there was none for it
@@ -54,9 +55,17 @@ class Schedule:
         """A training step took so long."""
         self.step_s = running_mean(self.step_s or math.inf, seconds)
 
-    def too_late(self, frame: Frame, now: float) -> bool:
-        """Whether a frame has waited so long that there is no time to work on it by itself."""
-        return now - frame.arrived > _TOO_LATE * self.interval_s
+    def most_waiting(self, frame: Frame, now: float, *, ahead: bool = False) -> int:
+        """How many frames may wait for the next one, because this one has come too late for work on each.
+
+        Parameters
+        ----------
+        ahead
+            Whether one waits anyway, for the next one's data. With these two or three that share the work are better
+            than each with the least of it.
+        """
+        late = [now - frame.arrived > times * self.interval_s for times in (_TOO_LATE_AHEAD if ahead else (_TOO_LATE,))]
+        return sum(late) + ahead if any(late) else 0
 
     def due(self, frame: Frame, now: float, together: int = 1) -> float:
         """When the image of the frame that arrived last should be ready, on the monotonic clock.
@@ -75,6 +84,16 @@ class Schedule:
         on_time = frame.arrived + time_s * min(1.0, (self.together + 1) / frame.partitions)
         part = _LATE if together == 1 else _TOGETHER * together
         return max(on_time, now + part * interval_s / frame.partitions)
+
+    def outpaces_display(self, frame: Frame, *, by_clock: bool = True) -> bool:
+        """Whether frames come so fast that an image can wait for the next one before anybody could see it.
+
+        By the time that they take, and, where the clock may be asked, by that at which they come.
+        """
+        interval_s = self.repetition_s * len(frame.headers) * frame.partitions
+        if by_clock:
+            interval_s = max(interval_s, self._usual_interval(interval_s))
+        return 0 < interval_s <= (self.latency_s / 2 or _DISPLAY_S)
 
     def time_for_a_step(self, now: float) -> bool:
         """Whether a step now ends before the next frame is due.

@@ -100,6 +100,15 @@ class Slices:
         What another scan has learnt; slices begin with it where they are the same.
     coils
         Labels of the scan's coils.
+
+    Attributes
+    ----------
+    current
+        The reconstruction of each slice, by its frames' group.
+    latest
+        That of the last frame; None before the first.
+    unrefined
+        Held images of what is no longer kept.
     """
 
     def __init__(
@@ -118,9 +127,10 @@ class Slices:
         self._remembered: dict[int, list[SliceRecord]] = {}
         self._pauses = PauseWatch(by_arrival)
         self._told = 0
+        self.latest: SliceState | None = None
         self.current: dict[int, SliceState] = {}
         self._ended: dict[int, list[SliceState]] = {}
-        self.unrefined: list[LiveImage] = []  # held images of what is no longer kept
+        self.unrefined: list[LiveImage] = []
 
     def __len__(self) -> int:
         """The number of slices."""
@@ -153,6 +163,10 @@ class Slices:
         DataError
             If the matrix or the number of coils is another than before.
         """
+        self.latest = self._state_for(frame, kspace, traj)
+        return self.latest
+
+    def _state_for(self, frame: Frame, kspace: Tensor, traj: Tensor) -> SliceState:
         state = self.current.get(frame.group)
         if state is None:
             state = self._begin(frame, kspace, 0)

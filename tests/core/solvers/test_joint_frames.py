@@ -51,5 +51,42 @@ def test_joint_frames_have_parts() -> None:
     scan = cine_scan()
     (frame,) = measured(scan, [scan.truth[0]])
     made = JointFrames(0, frame.coil_images, frame.kernel, frame.n_spokes, frame.strength)
-    with pytest.raises(RuntimeError, match=r"JointFrames\.of"):
+    with pytest.raises(RuntimeError, match=r"JointFrames\.of or ahead"):
         made.gram(scan.maps)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_frames_whose_change_goes_on_as_expected_leave_nothing_unexplained(n: int) -> None:
+    scan, prediction = cine_scan(), cine_scan().truth[3]
+    change = 0.3 * rand(*scan.shape, seed=5).to(torch.complex64)
+    shares = [(i / n) ** 0.75 for i in range(1, n + 1)]
+    images = [prediction + a * change for a in (*shares, 1.35)]
+    *own, following = measured(scan, images)
+    joint = JointFrames.ahead(own, following)
+    for made, image in zip(joint.images(prediction, prediction + change), images[:-1], strict=True):
+        torch.testing.assert_close(made, image)
+    assert joint.index == n - 1
+    assert joint.parts == tuple(own)
+    right = joint.right_side(scan.maps)
+    assert float((right - joint.explained(scan.maps, prediction, change)).norm() / right.norm()) < 1e-3
+    without = right - joint.explained(scan.maps, prediction)
+    explained = ToeplitzGram(joint.kernel, scan.maps).forward(change[None])[0]
+    assert float((without - explained).norm() / without.norm()) < 1e-3
+
+
+def test_the_frame_itself_counts_more_than_the_one_after_it() -> None:
+    scan = cine_scan()
+    own, following = measured(scan, [scan.truth[0]] * 2)
+    joint = JointFrames.ahead([own], following)
+    added = 0.4 * 1.35**2
+    assert joint.strength == pytest.approx(own.strength + added * following.strength, rel=1e-6)
+    assert joint.n_spokes == round(own.n_spokes * (1 + added))
+    assert joint.noise == pytest.approx(own.noise + (0.4 * 1.35) ** 2 * following.noise, rel=1e-6)
+
+
+def test_a_frame_by_itself_explains_an_image_whatever_it_is_made_of() -> None:
+    scan = cine_scan()
+    (frame,) = measured(scan, [scan.truth[0]])
+    image, change = scan.truth[1], scan.truth[2] - scan.truth[1]
+    whole = frame.explained(scan.maps, scan.truth[2])
+    torch.testing.assert_close(frame.explained(scan.maps, image, change), whole, rtol=1e-4, atol=1e-4)

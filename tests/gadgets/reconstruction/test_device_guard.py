@@ -176,6 +176,51 @@ def test_a_device_that_is_lost_between_frames_costs_none(monkeypatch: pytest.Mon
     assert len(lines) == 1
 
 
+def followed(guard: DeviceGuard, method: LiveMethod, before_settling: Any = lambda index: None) -> list[Tensor]:
+    """Images of frames that wait for the next one's data, from the third on."""
+    images = []
+    for index, (kspace, traj) in enumerate(zip(scan().kspace, scan().traj, strict=True)):
+        if index < 2:
+            images.append(guard.add_frame(method, kspace, traj))
+        else:
+            images += guard.follow(method, kspace, traj)
+        before_settling(index)
+        guard.settle(method)
+    return [*images, *guard.run(method, method.waited)]
+
+
+@pytest.mark.parametrize("call", [1, LATE])
+def test_a_frame_that_waits_for_the_next_is_there_after_a_failure(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    expected, method = followed(DeviceGuard(print), made(device=CPU)), made()
+    guard, lines = guarded()
+    FakeGpu(monkeypatch, {call: LOST})
+    found = followed(guard, method)
+    assert len(found) == FRAMES
+    assert all(map(torch.equal, found, expected))
+    assert len(lines) == 1
+
+
+def test_a_frame_that_waits_is_added_once_more_if_the_device_is_lost_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, method = followed(DeviceGuard(print), made(device=CPU)), made()
+    guard, lines = guarded()
+    to = Tensor.to
+
+    def lost(tensor: Tensor, *how: Any, **more: Any) -> Tensor:
+        if more.get("copy") and method.device == GPU:
+            raise LOST
+        return to(tensor, *how, **more)
+
+    def lose(index: int) -> None:
+        if index == 3:
+            monkeypatch.setattr(Tensor, "to", lost)
+
+    found = followed(guard, method, lose)
+    assert len(found) == FRAMES
+    assert all(map(torch.equal, found, expected))
+    assert method.device == CPU
+    assert len(lines) == 1
+
+
 def test_the_refinement_goes_on_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"refine_passes": 20.0, "polish_rounds": 1, "polish_iterations": 2}
     series = []

@@ -20,7 +20,7 @@ from inr_gadgets.handoff import Handoff
 from inr_gadgets.reconstruction.device_guard import DeviceGuard
 from inr_gadgets.reconstruction.lagged import REST, Lag, LaggedImages, LiveImage
 from inr_gadgets.reconstruction.recon import ReconGadget
-from recon_runs import N, frames, order, run
+from recon_runs import N, Waiting, frames, order, run
 
 
 def lags(images: list[Any]) -> list[int]:
@@ -112,20 +112,6 @@ def test_frames_that_share_the_work_wait_like_others() -> None:
     images = list(made.process(Waiting(late())))
     assert order(images) == [(1, i) for i in range(9)]
     assert sum("inr_together" in image.meta for image in images) >= 4
-
-
-class Waiting:
-    """Frames that all wait already."""
-
-    def __init__(self, items: list[Frame]) -> None:
-        self._items = items
-
-    def __iter__(self) -> Iterator[Frame]:
-        while self._items:
-            yield self._items.pop(0)
-
-    def pending(self) -> bool:
-        return bool(self._items)
 
 
 def test_an_image_does_not_wait_for_a_frame_that_is_overdue() -> None:

@@ -44,6 +44,19 @@ def test_both_times_are_learnt() -> None:
     assert math.isfinite(schedule.step_s)
 
 
+def test_frames_outpace_a_display_by_their_own_time_or_by_that_at_which_they_come() -> None:
+    assert not paced(DURATION_S).outpaces_display(frame(0.0))  # 42 ms
+    short = SimpleNamespace(arrived=0.0, headers=[None] * 5, partitions=1)  # 15 ms
+    assert Schedule(REPETITION_S).outpaces_display(short)
+    assert paced(0.03).outpaces_display(short)
+    assert not paced(0.05).outpaces_display(short)  # of a scanner that sends them more slowly
+    assert paced(0.05).outpaces_display(short, by_clock=False)
+    assert paced(0.001).outpaces_display(short)  # a file
+    assert not Schedule().outpaces_display(short)  # nothing is known
+    assert not Schedule(REPETITION_S, latency_s=0.025).outpaces_display(short)
+    assert paced(0.05, latency_s=0.1).outpaces_display(short)
+
+
 def test_one_slow_step_does_not_end_the_training() -> None:
     schedule = paced(DURATION_S)
     schedule.stepped(10 * DURATION_S)
@@ -92,9 +105,12 @@ def test_frames_that_share_the_work_make_up_for_more() -> None:
 
 def test_a_frame_is_too_late_for_its_own_work_after_several() -> None:
     schedule = paced(DURATION_S)
-    assert not schedule.too_late(frame(0.0), 5.9 * DURATION_S)
-    assert schedule.too_late(frame(0.0), 6.1 * DURATION_S)
-    assert not Schedule(REPETITION_S).too_late(frame(0.0), 1e9)  # nothing is known of the next frame
+    assert schedule.most_waiting(frame(0.0), 5.9 * DURATION_S) == 0
+    assert schedule.most_waiting(frame(0.0), 6.1 * DURATION_S) == 1
+    assert Schedule(REPETITION_S).most_waiting(frame(0.0), 1e9) == 0  # nothing is known of the next frame
+    # One that waits for data anyway is joined by others sooner, and by more of them.
+    most = [schedule.most_waiting(frame(0.0), late * DURATION_S, ahead=True) for late in (2.9, 3.1, 8.9, 9.1, 99)]
+    assert most == [0, 2, 2, 3, 3]
 
 
 def test_a_pause_is_no_interval() -> None:
