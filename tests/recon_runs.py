@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import ismrmrd
@@ -32,11 +33,13 @@ def frames(n: int = N, group: int = 0, start: float = 0.0, spacing: float = 1.0)
     return made
 
 
-def run(items: Any, **parameters: Any) -> tuple[list[ismrmrd.Image], list[str]]:
+def run(items: Any, repetition_ms: float = 0.0, **parameters: Any) -> tuple[list[ismrmrd.Image], list[str]]:
     """Images, and the lines after the first."""
     settings = {"method": "grasp", "refine": False, "deterministic": True, "device": "cpu", **parameters}
     gadget, lines = ReconGadget(None, ReconGadget.read_parameters(settings)), list[str]()
     gadget.announce = lines.append
+    if repetition_ms:
+        gadget.header = SimpleNamespace(sequenceParameters=SimpleNamespace(TR=[repetition_ms]))
     return list(gadget.process(items)), lines[1:]
 
 

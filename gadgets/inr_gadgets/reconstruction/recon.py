@@ -303,10 +303,10 @@ class ReconGadget(Gadget):
         return fast and not frame.overlaps and state.method.looks_ahead(frame.spokes)
 
     def _may_wait(self, frame: Frame, turn: float, state: SliceState, running: _Running, ahead: bool) -> bool:
-        """Whether a frame is to wait for the next one: it is far too late, and another one is there."""
+        """Whether a frame is to wait for another: it is far too late, and that one is there, or awaited anyway."""
         awaited = math.isfinite(state.method.due) and not self.parameters.offline
         too_late = awaited and len(running.live) < running.schedule.most_waiting(frame, turn, ahead=ahead)
-        return too_late and len(running.slices) == 1 and state.method.may_wait and running.pending()
+        return too_late and len(running.slices) == 1 and state.method.may_wait and (ahead or running.pending())
 
     def _time_for(self, seconds: float, running: _Running) -> bool:
         """Whether there is time for something of so many seconds before the next frame."""

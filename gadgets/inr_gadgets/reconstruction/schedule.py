@@ -10,7 +10,7 @@ from inr_gadgets.frame import Frame
 
 _DISPLAY_S = 0.04  # sooner than this nobody sees an image
 _TOO_LATE = 6.0  # times the time between frames that a frame has waited: a slow beginning is made up for without
-_TOO_LATE_AHEAD = (3.0, 9.0)  # the same where images wait for the next frame's data: for one more, for two
+_TOO_LATE_AHEAD = (2.0, 5.0)  # the same where images wait for the next frame's data: for one more, for two
 _TOGETHER = 0.5  # of the time between frames that each frame gets which is reconstructed with others
 _LATE = 0.75  # of the time between frames that a late one gets
 _FORGIVEN = 0.97  # part of a step's time that is remembered when there was none for it

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import recon_runs
 from inr_core.methods import make_live
 from inr_core.parameters.grasp import GraspParameters
 from inr_gadgets.frame import Frame
@@ -57,10 +58,7 @@ def frames(
 
 
 def run(items: Any, repetition_ms: float = FAST_MS, **parameters: Any) -> list[Any]:
-    settings = {"method": "grasp", "refine": False, "deterministic": True, "device": "cpu", **parameters}
-    gadget = ReconGadget(None, ReconGadget.read_parameters(settings))
-    gadget.header = SimpleNamespace(sequenceParameters=SimpleNamespace(TR=[repetition_ms]))
-    return list(gadget.process(items))
+    return recon_runs.run(items, repetition_ms, **parameters)[0]
 
 
 def ahead(images: list[Any]) -> list[int]:

@@ -109,7 +109,7 @@ def test_a_frame_is_too_late_for_its_own_work_after_several() -> None:
     assert schedule.most_waiting(frame(0.0), 6.1 * DURATION_S) == 1
     assert Schedule(REPETITION_S).most_waiting(frame(0.0), 1e9) == 0  # nothing is known of the next frame
     # One that waits for data anyway is joined by others sooner, and by more of them.
-    most = [schedule.most_waiting(frame(0.0), late * DURATION_S, ahead=True) for late in (2.9, 3.1, 8.9, 9.1, 99)]
+    most = [schedule.most_waiting(frame(0.0), late * DURATION_S, ahead=True) for late in (1.9, 2.1, 4.9, 5.1, 99)]
     assert most == [0, 2, 2, 3, 3]
 
 
