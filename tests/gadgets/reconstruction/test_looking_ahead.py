@@ -41,19 +41,8 @@ def frames(
         headers = [readout(i, position=(0, 0, 10 * group + depth_mm)).getHead() for i in range(spokes)]
         for header in headers:
             header.acquisition_time_stamp = 100 + 6 * index
-        made.append(
-            Frame.from_readouts(
-                samples,
-                traj,
-                headers,
-                matrix=MATRIX,
-                fov_mm=(300, 240, 8),
-                index=index,
-                group=group,
-                arrived=start + index * spacing,
-                stride=stride,
-            )
-        )
+        place: dict[str, Any] = {"index": index, "group": group, "stride": stride, "arrived": start + index * spacing}
+        made.append(Frame.from_readouts(samples, traj, headers, matrix=MATRIX, fov_mm=(300, 240, 8), **place))
     return made
 
 
