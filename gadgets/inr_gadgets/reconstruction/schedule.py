@@ -91,8 +91,8 @@ class Schedule:
         By the time that they take, and, where the clock may be asked, by that at which they come.
         """
         interval_s = self.repetition_s * len(frame.headers) * frame.partitions
-        if by_clock:
-            interval_s = max(interval_s, self._usual_interval(interval_s))
+        if by_clock and math.isfinite(self.interval_s):
+            interval_s = max(interval_s, self.interval_s)
         return 0 < interval_s <= (self.latency_s / 2 or _DISPLAY_S)
 
     def time_for_a_step(self, now: float) -> bool:

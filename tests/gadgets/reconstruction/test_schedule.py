@@ -50,6 +50,7 @@ def test_frames_outpace_a_display_by_their_own_time_or_by_that_at_which_they_com
     assert Schedule(REPETITION_S).outpaces_display(short)
     assert paced(0.03).outpaces_display(short)
     assert not paced(0.05).outpaces_display(short)  # of a scanner that sends them more slowly
+    assert not paced(0.1).outpaces_display(short)
     assert paced(0.05).outpaces_display(short, by_clock=False)
     assert paced(0.001).outpaces_display(short)  # a file
     assert not Schedule().outpaces_display(short)  # nothing is known
