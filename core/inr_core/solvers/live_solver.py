@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from inr_core.solvers.change_solver import ChangeSolver, Iterations, Outlook, ou
 from inr_core.solvers.conjugate_gradient import CgPoint
 from inr_core.solvers.effort import Effort, EffortPlan, Spent, Times, times_of
 from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.joint_frames import JointFrames
 from inr_core.solvers.learned_prior import LearnedPrior
 from inr_core.solvers.motion_prior import MotionPrior
 
@@ -123,6 +125,8 @@ class LiveSolver:
 
     def _effort(self, frame: MeasuredFrame, coils: int, remaining_s: float) -> Effort:
         effort = self.plan.choose(remaining_s, frame.acceleration)
+        if isinstance(frame, JointFrames) and len(frame.parts) > 1:
+            effort = replace(effort, second=0)  # they came too late: the delay is made up for first
         times = _THOROUGH if self._thorough else 1
         return Effort(times * effort.first, times * effort.second, min(effort.coils, coils))
 
