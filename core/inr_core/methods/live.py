@@ -226,11 +226,11 @@ class LiveMethod(ABC):
         The images (ny, nx), as of :meth:`add_frame`, of the frames that have waited, in order.
         """
         self._unsettled = frame = self._take(kspace, traj)
-        waiting, self._waiting = self._waiting, []
-        newest = [self._image_of(JointFrames.ahead(waiting, frame))] if waiting else []
-        self._waiting = [frame]
+        waiting, self._waiting = self._waiting, [frame]
+        if waiting:
+            self._waited.append(self._image_of(JointFrames.ahead(waiting, frame)))
         self.n_frames += 1
-        images, self._waited = [*self._waited, *newest], []
+        images, self._waited = self._waited, []
         return images
 
     @torch.no_grad()

@@ -84,6 +84,12 @@ class ToeplitzGram(LinearOperator):
         self.kernel, self.csm = kernel, csm
         self._maps: tuple[Tensor, Tensor] | None = None
 
+    def with_kernel(self, kernel: Tensor) -> ToeplitzGram:
+        """The same with another kernel, and without making the maps of each wave again."""
+        gram = ToeplitzGram(kernel, self.csm)
+        gram._maps = self._maps
+        return gram
+
     def forward(self, x: Tensor) -> Tensor:
         """(frames, ny, nx) -> (frames, ny, nx)."""
         ny, nx = self.csm.shape[-2:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -49,8 +49,7 @@ class JointFrames(MeasuredFrame):
     def of(cls, frames: Sequence[MeasuredFrame]) -> JointFrames:
         """Frames that change evenly one after the other, a_i = i / m for i = 1 .. m; the last one's image is p + c."""
         shares = tuple(i / len(frames) for i in range(1, len(frames) + 1))
-        joined = cls._joined([(a, 1.0, frame) for a, frame in zip(shares, frames, strict=True)])
-        return replace(joined, index=frames[-1].index, parts=tuple(frames), shares=shares)
+        return cls._joined(frames, shares)
 
     @classmethod
     def ahead(cls, frames: Sequence[MeasuredFrame], following: MeasuredFrame) -> JointFrames:
@@ -64,21 +63,24 @@ class JointFrames(MeasuredFrame):
         for the same work, for 0.7 dB.
         """
         shares = tuple((i / len(frames)) ** _EASING for i in range(1, len(frames) + 1))
-        own = [(a, 1.0, frame) for a, frame in zip(shares, frames, strict=True)]
-        joined = cls._joined([*own, (1 + _GOES_ON, _AHEAD_WEIGHT, following)])
-        return replace(joined, index=frames[-1].index, parts=tuple(frames), shares=shares)
+        return cls._joined(frames, shares, (1 + _GOES_ON, _AHEAD_WEIGHT, following))
 
     @classmethod
-    def _joined(cls, frames: list[tuple[float, float, MeasuredFrame]]) -> JointFrames:
-        """Of (a_i, w_i, frame)."""
+    def _joined(
+        cls, parts: Sequence[MeasuredFrame], shares: tuple[float, ...], *more: tuple[float, float, MeasuredFrame]
+    ) -> JointFrames:
+        """Of parts, which have a weight of 1, and others as (a_i, w_i, frame)."""
+        frames = [*((a, 1.0, part) for a, part in zip(shares, parts, strict=True)), *more]
         return cls(
-            index=0,
+            index=parts[-1].index,
             coil_images=sum(w * a * frame.coil_images for a, w, frame in frames),  # type: ignore[arg-type]
             kernel=sum(w * a * a * frame.kernel for a, w, frame in frames),  # type: ignore[arg-type]
             n_spokes=max(1, round(sum(w * a * a * frame.n_spokes for a, w, frame in frames))),
             strength=sum(w * a * a * frame.strength for a, w, frame in frames),
             noise=sum((w * a) ** 2 * frame.noise for a, w, frame in frames),
             prediction_kernel=sum(w * a * frame.kernel for a, w, frame in frames),  # type: ignore[arg-type]
+            parts=tuple(parts),
+            shares=shares,
         )
 
     def gram(self, csm: Tensor) -> ToeplitzGram:
@@ -89,8 +91,9 @@ class JointFrames(MeasuredFrame):
 
     def explained(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> Tensor:
         """What an image, the prediction of it and a change, explains of :meth:`right_side`, (ny, nx)."""
-        explained = self.gram(csm).forward(prediction[None])[0]
-        return explained if change is None else explained + ToeplitzGram(self.kernel, csm).forward(change[None])[0]
+        gram = self.gram(csm)
+        explained = gram.forward(prediction[None])[0]
+        return explained if change is None else explained + gram.with_kernel(self.kernel).forward(change[None])[0]
 
     def images(self, prediction: Tensor, last: Tensor) -> list[Tensor]:
         """Those of its parts, (ny, nx), given the prediction of them and the image of the last."""

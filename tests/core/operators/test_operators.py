@@ -87,6 +87,17 @@ def test_toeplitz_is_the_gram_of_the_weighted_measurement(shape: tuple[int, int]
     check_gradient(operator, x, y)
 
 
+def test_another_kernel_on_the_same_maps() -> None:
+    csm, x = rand(COILS, 15, 22), rand(1, 15, 22)
+    first, second = (rand(1, 4, 15, 22, seed=seed).real for seed in (1, 2))
+    used = ToeplitzGram(first, csm)
+    for gram in (used, ToeplitzGram(first, csm)):  # with and without the maps of each wave
+        if gram is used:
+            gram.forward(x)
+        expected = ToeplitzGram(second, csm).forward(x)
+        torch.testing.assert_close(gram.with_kernel(second).forward(x), expected, rtol=0, atol=0)
+
+
 def test_gram_and_composition_are_what_they_say() -> None:
     shape, csm = (15, 22), rand(COILS, 15, 22, seed=2)
     measurement = Nufft(trajectory(), shape) @ Sense(csm)
