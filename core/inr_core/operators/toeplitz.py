@@ -10,7 +10,9 @@ spectrum of n x n stays in a core's cache where one of 2n x 2n does not.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,11 +20,16 @@ from torch import Tensor
 from inr_core.batches import at_once
 from inr_core.errors import DataError
 from inr_core.lanes import in_lanes, n_lanes
+from inr_core.operators.column_blocks import Array, in_blocks
+from inr_core.operators.compiled_gram import compiled_product, worth_compiling
 from inr_core.operators.linear_operator import LinearOperator
 from inr_core.operators.nufft_backends import make_backend
 
 _SPECTRA_BYTES = 2**27  # of one batch on a device; a product holds about three times as much
 _ALONE = 2  # coils of a frame that a core does by itself: sharing half a millisecond of work costs as much
+
+Piece = Callable[[int, slice], Tensor]
+"""The product of a frame with some coils, (1, ny, nx)."""
 
 
 def toeplitz_kernel(
@@ -82,10 +89,11 @@ class ToeplitzGram(LinearOperator):
         if kernel.ndim != 4 or tuple(kernel.shape[1:]) != (4, ny, nx):
             raise DataError(f"a kernel of shape {tuple(kernel.shape)}", f"(frames, 4, {ny}, {nx})")
         self.kernel, self.csm = kernel, csm
-        self._maps: tuple[Tensor, Tensor] | None = None
+        self._maps: dict[str, Any] = {}  # as products take them, of torch and compiled
+        self._sorted: Array | None = None  # a single frame's kernel, as compiled products take it
 
     def with_kernel(self, kernel: Tensor) -> ToeplitzGram:
-        """The same with another kernel, and without making the maps of each wave again."""
+        """The same with another kernel, and without bringing the maps into their form again."""
         gram = ToeplitzGram(kernel, self.csm)
         gram._maps = self._maps
         return gram
@@ -95,33 +103,63 @@ class ToeplitzGram(LinearOperator):
         ny, nx = self.csm.shape[-2:]
         if x.ndim != 3 or tuple(x.shape) != (self.kernel.shape[0], ny, nx):
             raise DataError(f"images of shape {tuple(x.shape)}", f"({self.kernel.shape[0]}, {ny}, {nx})")
-        if self._maps is None:
-            maps = self.csm[:, None] * _waves((ny, nx), self.csm.dtype, self.csm.device)
-            self._maps = maps, maps.conj().resolve_conj()
         if x.device.type == "cpu":
-            return self._in_lanes(x, *self._maps)
-        n = at_once(_SPECTRA_BYTES // (len(self.csm) * self.kernel[0].numel() * x.element_size()))
+            return self._in_lanes(len(x), self._compiled(x) if self._is_compiled(x) else self._by_torch(x))
+        n, maps = at_once(_SPECTRA_BYTES // (len(self.csm) * self.kernel[0].numel() * x.element_size())), self._turned()
         parts = zip(x.split(n), self.kernel.split(n), strict=True)  # type: ignore[no-untyped-call]
-        return torch.cat([_product(images, kernel, *self._maps) for images, kernel in parts])
+        return torch.cat([_product(images, kernel, *maps) for images, kernel in parts])
 
-    def _in_lanes(self, x: Tensor, maps: Tensor, conjugate: Tensor) -> Tensor:
+    def _in_lanes(self, frames: int, piece: Piece) -> Tensor:
         """A frame, or a part of a single frame's coils, after the other in each lane.
 
         One frame's spectra stay in a CPU's caches, and those of many do not: two to three times as fast.
         """
-        if len(x) == 1 and len(maps) <= _ALONE:
-            return _product(x, self.kernel, maps, conjugate)
-        if len(x) == 1:
-            # Twice as many as lanes: one that begins late, or has to wait, leaves more of them to the other.
-            n = 2 * n_lanes() if n_lanes() > 1 else 1
-            coils = zip(maps.chunk(n), conjugate.chunk(n), strict=True)
-            return torch.stack(in_lanes([partial(_product, x, self.kernel, *part) for part in coils])).sum(0)
-        frames = zip(x.split(1), self.kernel.split(1), strict=True)  # type: ignore[no-untyped-call]
-        return torch.cat(in_lanes([partial(_product, image, kernel, maps, conjugate) for image, kernel in frames]))
+        n_coils, alone = len(self.csm), slice(None)
+        if frames > 1:
+            return torch.cat(in_lanes([partial(piece, t, alone) for t in range(frames)]))
+        if n_coils <= _ALONE or n_lanes() == 1:
+            return piece(0, alone)
+        # Twice as many as lanes: one that begins late, or has to wait, leaves more of them to the other.
+        each = -(-n_coils // (2 * n_lanes()))
+        coils = [slice(i, i + each) for i in range(0, n_coils, each)]
+        return torch.stack(in_lanes([partial(piece, 0, part) for part in coils])).sum(0)
+
+    def _is_compiled(self, x: Tensor) -> bool:
+        return x.dtype == self.csm.dtype == torch.complex64 and worth_compiling(self.csm.shape[-2:])
+
+    def _compiled(self, x: Tensor) -> Piece:
+        product, images, kernels = compiled_product(self.csm.shape[-2:]), in_blocks(_array(x)), _array(self.kernel)
+        if "blocks" not in self._maps:
+            self._maps["blocks"] = in_blocks(_array(self.csm))
+        if len(x) == 1 and self._sorted is None:
+            self._sorted = product.sorted(kernels[0])
+
+        def piece(t: int, coils: slice) -> Tensor:
+            kernel = product.sorted(kernels[t]) if self._sorted is None else self._sorted
+            return torch.from_numpy(product(images[t], self._maps["blocks"][coils], kernel))[None]
+
+        return piece
+
+    def _by_torch(self, x: Tensor) -> Piece:
+        maps, conjugate = self._turned()
+        return lambda t, coils: _product(x[t : t + 1], self.kernel[t : t + 1], maps[coils], conjugate[coils])
+
+    def _turned(self) -> tuple[Tensor, Tensor]:
+        """Maps (coils, 4, ny, nx) of each wave, and their conjugate."""
+        if "turned" not in self._maps:
+            ny, nx = self.csm.shape[-2:]
+            maps = self.csm[:, None] * _waves((ny, nx), self.csm.dtype, self.csm.device)
+            self._maps["turned"] = maps, maps.conj().resolve_conj()
+        turned: tuple[Tensor, Tensor] = self._maps["turned"]
+        return turned
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The same as forward: weights are real."""
         return self.forward(y)
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.detach().resolve_conj().numpy()
 
 
 def _product(x: Tensor, kernel: Tensor, maps: Tensor, conjugate: Tensor) -> Tensor:

@@ -1,0 +1,144 @@
+"""The compiled product against that of torch in double precision."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inr_core.operators import column_blocks, toeplitz
+from inr_core.operators.column_blocks import W, compiled, from_blocks, in_blocks
+from inr_core.operators.column_transform import radices, tables
+from inr_core.operators.compiled_gram import compiled_product, worth_compiling
+from inr_core.operators.toeplitz import ToeplitzGram
+from oracles import adjointness_error, rand
+
+SHAPES = [(128, 96), (15, 22), (36, 16)]  # (ny, nx): whole blocks, none, and stages of 2, 3, 4, 5, 8 and 11
+
+
+def single(*shape: int, seed: int = 0) -> torch.Tensor:
+    return rand(*shape, seed=seed).to(torch.complex64)
+
+
+@pytest.fixture
+def always_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toeplitz, "worth_compiling", lambda shape: True)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.usefixtures("always_compiled")
+def test_it_is_the_product_of_torch(shape: tuple[int, int], frames: int) -> None:
+    kernel, csm, x = single(frames, 4, *shape).real.clone(), single(3, *shape, seed=1), single(frames, *shape, seed=2)
+    expected = ToeplitzGram(kernel.double(), csm.to(torch.complex128)).forward(x.to(torch.complex128))
+    gram = ToeplitzGram(kernel, csm)
+    assert (gram.forward(x) - expected).norm() < 1e-6 * expected.norm()
+    assert adjointness_error(gram, x, single(frames, *shape, seed=3)) < 1e-6
+
+
+@pytest.mark.usefixtures("always_compiled")
+def test_another_kernel_on_the_same_maps() -> None:
+    csm, x = single(3, 15, 22), single(1, 15, 22, seed=1)
+    first, second = (single(1, 4, 15, 22, seed=seed).real.clone() for seed in (2, 3))
+    used = ToeplitzGram(first, csm)
+    used.forward(x)
+    expected = ToeplitzGram(second, csm).forward(x)
+    torch.testing.assert_close(used.with_kernel(second).forward(x), expected, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("always_compiled")
+def test_lazy_conjugates_and_views_are_what_they_say() -> None:
+    shape = (15, 22)
+    kernel, csm, x = single(1, 4, *shape).real.clone(), single(4, *shape, seed=1), single(1, *shape, seed=2)
+    expected = ToeplitzGram(kernel, csm[::2].conj().resolve_conj().clone()).forward(x.conj().resolve_conj())
+    lazy = ToeplitzGram(single(1, 4, *shape).real, csm[::2].conj()).forward(x.conj())
+    torch.testing.assert_close(lazy, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("n", [2, 8, 15, 22, 36, 96, 128, 130, 512])
+def test_radices_make_the_size_and_tables_an_order(n: int) -> None:
+    found = radices(n)
+    assert found is not None and np.prod(found, initial=1) == n
+    assert sorted(tables(n).order) == list(range(n))
+
+
+@pytest.mark.parametrize("n", [1, 17, 4 * 19, 2**19])
+def test_sizes_without_stages_are_left_to_torch(n: int) -> None:
+    assert radices(n) is None
+    assert not worth_compiling((n, 128)) and not worth_compiling((128, n))
+
+
+def test_small_images_are_left_to_torch() -> None:
+    assert worth_compiling((128, 128)) and not worth_compiling((32, 48))
+
+
+def test_blocks_hold_the_image_with_columns_side_by_side() -> None:
+    image = single(2, 5, W + 3).numpy()
+    blocks = in_blocks(image)
+    assert blocks.shape == (2, 2, 2 * 5 * W)
+    assert blocks[1, 1, 4 * W + 2] == image[1, 4, W + 2].real
+    assert blocks[1, 1, 5 * W + 4 * W + 2] == image[1, 4, W + 2].imag
+    assert not blocks[:, 1].reshape(2, 2, 5, W)[..., 3:].any()
+    np.testing.assert_array_equal(from_blocks(blocks[1], (5, W + 3)), image[1])
+
+
+def test_what_is_kept_is_not_used_when_a_part_has_changed(tmp_path: Path) -> None:
+    names = set()
+    for source in ("a = 1", "a = 2"):
+        part = type(sys)("part")
+        part.__file__ = str(tmp_path / "part.py")
+        (tmp_path / "part.py").write_text(source)
+
+        def function() -> int:
+            return 1
+
+        names.add(compiled(function, part).__qualname__)
+    assert len(names) == 2
+
+
+def test_without_a_folder_to_keep_it_in_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuses(cache: bool = False, **options: object) -> object:
+        if cache:
+            raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
+        return lambda function: function
+
+    monkeypatch.setattr(column_blocks, "njit", refuses)
+    with caplog.at_level(logging.WARNING):
+        assert compiled(max)(1, 2) == 2
+    assert "compiled anew in each process: cannot cache function 'f'" in caplog.text
+    assert "set NUMBA_CACHE_DIR" in caplog.text
+
+
+def test_it_is_found_again_by_the_next_process(tmp_path: Path) -> None:
+    program = """
+import numpy as np
+from inr_core.operators import compiled_gram as g
+from inr_core.operators.column_blocks import in_blocks
+p = g.compiled_product((6, 5))
+x = in_blocks(np.ones((1, 6, 5), np.complex64))
+p(x[0], x, p.sorted(np.ones((4, 6, 5), np.float32)))
+print(sum(p._product.stats.cache_hits.values()), sum(p._product.stats.cache_misses.values()))
+"""
+    found = []
+    for _ in range(2):
+        command = [sys.executable, "-c", program]
+        environment = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+        found.append(run.stdout.split())
+    assert found == [["0", "1"], ["1", "0"]]
+
+
+def test_products_of_many_coils_are_shared_among_cores_with_the_same_sum() -> None:
+    shape = (128, 128)
+    kernel, csm, x = single(1, 4, *shape).real.clone(), single(5, *shape, seed=1), single(1, *shape, seed=2)
+    product = compiled_product(shape)
+    alone = product(in_blocks(x.numpy())[0], in_blocks(csm.numpy()), product.sorted(kernel[0].numpy()))
+    shared = ToeplitzGram(kernel, csm).forward(x)[0]
+    assert (shared - torch.from_numpy(alone)).norm() < 1e-6 * shared.norm()
