@@ -238,7 +238,7 @@ def _by_eight(d, re, im, t, o, roots, ro, n, q, ones, before):
 def _by_sums(d, re, im, t, o, roots, ro, n, q, ones, before):
     """Of any radix, as the sums that it is; the rows that they are of lie behind the block meanwhile."""
     r, w = len(ones), q * W
-    xs = 2 * n * W
+    xs = max(re, im) + n * W
     ys = xs + r * W
     for block in range(0, n * W, r * w):
         for k in range(q):
@@ -308,24 +308,27 @@ def stages(n: int) -> tuple[Stage, ...]:
 
 
 @part
-def there(d, t, roots, n, stages):
-    """The transform of a block's columns, n points each; its frequencies are left in the order that tables give."""
+def there(d, im, t, roots, n, stages):
+    """The transform of a block's columns, n points each; its frequencies are left in the order that tables give.
+
+    Imaginary parts are in d from ``im`` on, n W or more; behind them there is room for ``ROOM`` numbers.
+    """
     a, b, c, e, f, g = stages
-    _stage(d, 0, n * W, t, a.twiddle, roots, a.root, n, a.q, a.ones, False)
-    _stage(d, 0, n * W, t, b.twiddle, roots, b.root, n, b.q, b.ones, False)
-    _stage(d, 0, n * W, t, c.twiddle, roots, c.root, n, c.q, c.ones, False)
-    _stage(d, 0, n * W, t, e.twiddle, roots, e.root, n, e.q, e.ones, False)
-    _stage(d, 0, n * W, t, f.twiddle, roots, f.root, n, f.q, f.ones, False)
-    _stage(d, 0, n * W, t, g.twiddle, roots, g.root, n, g.q, g.ones, False)
+    _stage(d, 0, im, t, a.twiddle, roots, a.root, n, a.q, a.ones, False)
+    _stage(d, 0, im, t, b.twiddle, roots, b.root, n, b.q, b.ones, False)
+    _stage(d, 0, im, t, c.twiddle, roots, c.root, n, c.q, c.ones, False)
+    _stage(d, 0, im, t, e.twiddle, roots, e.root, n, e.q, e.ones, False)
+    _stage(d, 0, im, t, f.twiddle, roots, f.root, n, f.q, f.ones, False)
+    _stage(d, 0, im, t, g.twiddle, roots, g.root, n, g.q, g.ones, False)
 
 
 @part
-def back(d, t, roots, n, stages):
+def back(d, im, t, roots, n, stages):
     """The transform back, from that order, without a division."""
     a, b, c, e, f, g = stages
-    _stage(d, n * W, 0, t, g.twiddle, roots, g.root, n, g.q, g.ones, True)
-    _stage(d, n * W, 0, t, f.twiddle, roots, f.root, n, f.q, f.ones, True)
-    _stage(d, n * W, 0, t, e.twiddle, roots, e.root, n, e.q, e.ones, True)
-    _stage(d, n * W, 0, t, c.twiddle, roots, c.root, n, c.q, c.ones, True)
-    _stage(d, n * W, 0, t, b.twiddle, roots, b.root, n, b.q, b.ones, True)
-    _stage(d, n * W, 0, t, a.twiddle, roots, a.root, n, a.q, a.ones, True)
+    _stage(d, im, 0, t, g.twiddle, roots, g.root, n, g.q, g.ones, True)
+    _stage(d, im, 0, t, f.twiddle, roots, f.root, n, f.q, f.ones, True)
+    _stage(d, im, 0, t, e.twiddle, roots, e.root, n, e.q, e.ones, True)
+    _stage(d, im, 0, t, c.twiddle, roots, c.root, n, c.q, c.ones, True)
+    _stage(d, im, 0, t, b.twiddle, roots, b.root, n, b.q, b.ones, True)
+    _stage(d, im, 0, t, a.twiddle, roots, a.root, n, a.q, a.ones, True)

@@ -86,7 +86,7 @@ def _along_y(x, s, spectra, pair, tables, stages, shape):
         _maps_in(x[b], s[b], wave, pair[0], pair[1], ny * W)
         for p in range(2):
             d = pair[p]
-            there(d, twiddles, roots, ny, stages)
+            there(d, ny * W, twiddles, roots, ny, stages)
             for c in range(n_blocks(ny)):
                 i, o = c * W * W, 2 * (p * n_blocks(ny) + c) * nx * W + b * W * W
                 _transpose(d[i:], spectra[o:], nx - b * W, ny - c * W)
@@ -104,9 +104,9 @@ def _along_x(t, kernel, pair, tables, stages, nx):
                 d[j] = t[j]
         else:
             _turn(t, wave, d, nx * W)
-        there(d, twiddles, roots, nx, stages)
+        there(d, nx * W, twiddles, roots, nx, stages)
         _scale(d, kernel[p * nx * W :], nx * W)
-        back(d, twiddles, roots, nx, stages)
+        back(d, nx * W, twiddles, roots, nx, stages)
     _join(pair[0], pair[1], wave, t, nx * W)
 
 
@@ -122,7 +122,7 @@ def _back_along_y(spectra, s, out, pair, tables, stages, shape):
                 i, o = c * W * W, 2 * (p * n_blocks(ny) + c) * nx * W + b * W * W
                 _transpose(spectra[o:], d[i:], ny - c * W, nx - b * W)
                 _transpose(spectra[o + nx * W :], d[ny * W + i :], ny - c * W, nx - b * W)
-            back(d, twiddles, roots, ny, stages)
+            back(d, ny * W, twiddles, roots, ny, stages)
         _maps_out(pair[0], pair[1], wave, s[b], out[b], ny * W)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
 from inr_core.fields.coordinates import interpolation_matrix, lattice_cells
 from inr_core.operators.linear_operator import LinearOperator
+from inr_core.solvers.compiled_change import change_of, is_single_on_host, numbers, numbers_of
 from inr_core.solvers.optical_flow import difference
 
 SPACINGS = (16, 8, 4)
@@ -104,10 +106,12 @@ class ChangeModel(LinearOperator):
             )
         self._displacement = displacement
         phase = torch.where(image == 0, 1, image.sgn())  # a pixel without a phase changes like any other
-        self._turned, self._turned_back = deviation * phase, deviation * phase.conj()
+        self._turned = deviation * phase
         self._sizes = torch.tensor([1.0, quadrature], dtype=deviation.dtype, device=deviation.device)
         self._slopes = strength * torch.stack([difference(image, -1), difference(image, -2)])
         self._n_free = 2 * image.numel()
+        self._quadrature = np.float32(quadrature)
+        self._is_compiled = is_single_on_host(self._turned)
 
     @property
     def n_numbers(self) -> int:
@@ -116,19 +120,31 @@ class ChangeModel(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(numbers,) real -> (ny, nx) complex."""
-        free = torch.view_as_complex(x[: self._n_free].view(*self._turned.shape, 2) * self._sizes)
-        return self._moved(x).addcmul_(self._turned, free)
+        free, motion = x[: self._n_free], self._displacement.forward(x[self._n_free :])
+        if self._is_compiled:
+            change = torch.empty_like(self._turned)
+            u, v, along_x, along_y = (numbers(part) for part in (*motion, *self._slopes))
+            change_of(numbers(free), numbers(self._turned), self._quadrature, u, v, along_x, along_y, numbers(change))
+            return change
+        each = torch.view_as_complex(free.view(*self._turned.shape, 2) * self._sizes)
+        return self._moved(motion).addcmul_(self._turned, each)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """(ny, nx) complex -> (numbers,) real: the adjoint in the real inner product."""
+        if self._is_compiled:
+            free, motion = y.real.new_empty(self._n_free), y.real.new_empty(2, *y.shape)
+            along_x, along_y, u, v = (numbers(part) for part in (*self._slopes, *motion))
+            numbers_of(numbers(y), numbers(self._turned), self._quadrature, along_x, along_y, numbers(free), u, v)
+            return torch.cat([free, self._displacement.adjoint(motion)])
         along = (y.conj() * self._slopes).real
-        free = torch.view_as_real(self._turned_back * y) * self._sizes
-        return torch.cat([free.flatten(), self._displacement.adjoint(along)])
+        each = torch.view_as_real(self._turned.conj() * y) * self._sizes
+        return torch.cat([each.flatten(), self._displacement.adjoint(along)])
 
     def with_motion_of(self, x: Tensor, change: Tensor) -> Tensor:
         """(numbers,): the vector with the nodes of ``x`` whose change is ``change``, (ny, nx)."""
-        free = torch.view_as_real((change - self._moved(x)) / self._turned) / self._sizes
+        motion = self._displacement.forward(x[self._n_free :])
+        free = torch.view_as_real((change - self._moved(motion)) / self._turned) / self._sizes
         return torch.cat([free.flatten(), x[self._n_free :]])
 
-    def _moved(self, x: Tensor) -> Tensor:
-        return (self._displacement.forward(x[self._n_free :]) * self._slopes).sum(0)
+    def _moved(self, motion: Tensor) -> Tensor:
+        return (motion * self._slopes).sum(0)

@@ -14,6 +14,7 @@ from inr_core.inner_products import squares
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
+from inr_core.solvers.compiled_change import is_single_on_host, numbers, pull_variation
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.noise_level import combined_variance
@@ -170,13 +171,13 @@ class ChangeSolver:
         p = self.parameters
         return ChangeModel(deviation, image, self._displacement, p.motion_weight / scale, p.phase_changes)
 
-    def _edges(self, image: Tensor, data: Outlook) -> _Edges:
+    def _edges(self, image: Tensor, data: Outlook) -> Edges:
         p = self.parameters
         weight = max(p.live_spatial * data.frame.strength * data.scale, p.live_spatial_noise * math.sqrt(data.noise))
-        return _Edges(image, weight, _CORNER * data.scale)
+        return Edges(image, weight, _CORNER * data.scale)
 
     def _operator(
-        self, data: Outlook, kernel: Tensor, edges: _Edges, model: ChangeModel, weight: float
+        self, data: Outlook, kernel: Tensor, edges: Edges, model: ChangeModel, weight: float
     ) -> Callable[[Tensor], Tensor]:
         gram = ToeplitzGram(kernel, data.csm)
 
@@ -208,15 +209,23 @@ def outlook(
     return Outlook(frame, csm, image, right, missing, scale, combined_variance(frame.noise, csm))
 
 
-class _Edges:
+class Edges:
     """The variation in the plane, by parabolas that touch its modulus at an image (ny, nx)."""
 
     def __init__(self, image: Tensor, weight: float, corner: float) -> None:
         self._stiffness = weight * (squares(_steps(image)).sum(0) + corner**2).rsqrt()
+        # For both parts of a pixel, as they lie side by side.
+        self._of_parts = (
+            self._stiffness[0, ..., None].expand(-1, -1, 2).flatten(1) if is_single_on_host(image) else None
+        )
 
     def pull(self, image: Tensor) -> Tensor:
         """The gradient at an image; linear in it."""
-        return _PLANE.adjoint(self._stiffness * _steps(image))[0]
+        if self._of_parts is None:
+            return _PLANE.adjoint(self._stiffness * _steps(image))[0]
+        pulled, stiffness = torch.zeros_like(image), self._of_parts.numpy()
+        pull_variation(numbers(image).reshape(stiffness.shape), stiffness, numbers(pulled).reshape(stiffness.shape))
+        return pulled
 
 
 def _steps(image: Tensor) -> Tensor:

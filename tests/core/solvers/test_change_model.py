@@ -8,6 +8,7 @@ from torch import Tensor
 
 from inr_core.errors import DataError
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
+from inr_core.solvers.change_solver import Edges
 from oracles import adjointness_error, check_gradient, rand
 
 SHAPES = [(31, 24), (20, 33)]
@@ -116,3 +117,23 @@ def test_another_shape_is_refused() -> None:
         match=r"^an image \(8, 9\) and a deviation \(8, 9\); expected \(ny, nx\) = \(31, 24\) of the displacement$",
     ):
         ChangeModel(torch.ones(8, 9), torch.ones(8, 9, dtype=torch.complex64), displacement(SHAPES[0]), 1.0)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 9), (9, 1)])
+def test_compiled_it_is_what_it_is_in_double_precision(shape: tuple[int, int]) -> None:
+    deviation, image = rand(*shape, seed=3).abs() + 0.2, rand(*shape, seed=4)
+    single = ChangeModel(deviation.float(), image.to(torch.complex64), displacement(shape), 0.7, quadrature=0.6)
+    moves = displacement(shape)
+    moves._along_y, moves._along_x = moves._along_y.double(), [x.double() for x in moves._along_x]
+    double = ChangeModel(deviation, image, moves, 0.7, quadrature=0.6)
+    x, y = numbers(single.n_numbers), rand(*shape, seed=5)
+    torch.testing.assert_close(single.forward(x), double.forward(x.double()).to(torch.complex64))
+    torch.testing.assert_close(single.adjoint(y.to(torch.complex64)), double.adjoint(y).float())
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 9), (9, 1), (2, 2)])
+def test_the_pull_of_edges_compiled_is_that_of_torch(shape: tuple[int, int]) -> None:
+    image, at = rand(*shape, seed=6), rand(*shape, seed=7)
+    double = Edges(at, 0.3, 0.1).pull(image)
+    single = Edges(at.to(torch.complex64), 0.3, 0.1).pull(image.to(torch.complex64))
+    torch.testing.assert_close(single, double.to(torch.complex64), rtol=1e-5, atol=1e-6)
