@@ -34,7 +34,7 @@ _FOLDER_CURES = {
     "current folder": "give outputs a path of their own, or change to a folder of yours",
     "temporary files": "set TMPDIR to a folder that can",
 }
-NEEDED = ("numpy", "torch", "torchkbnufft", "finufft", "ismrmrd", "gadgetron", "h5py", "typer", "rich")
+NEEDED = ("numpy", "torch", "torchkbnufft", "finufft", "numba", "ismrmrd", "gadgetron", "h5py", "typer", "rich")
 
 
 def examine(ports: Sequence[int] = (9002, WORKER_PORT)) -> list[Finding]:

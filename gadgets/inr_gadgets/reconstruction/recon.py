@@ -366,4 +366,4 @@ def _tensors(frame: Frame) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _versions() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in ("inr-recon", "torch", "finufft"))
+    return ", ".join(f"{name} {version(name)}" for name in ("inr-recon", "torch", "finufft", "numba"))

@@ -155,11 +155,10 @@ def test_wrong_shapes_are_refused(call: object, message: str) -> None:
 
 def test_backends_are_refused_by_name() -> None:
     cpu = torch.device("cpu")
-    with pytest.raises(
-        ParameterError, match="NUFFT backend 'fftw'; expected one of auto, finufft, cufinufft, direct, torchkbnufft"
-    ):
+    expected = "auto, compiled, finufft, cufinufft, direct, torchkbnufft"
+    with pytest.raises(ParameterError, match=f"NUFFT backend 'fftw'; expected one of {expected}"):
         make_backend("fftw", cpu, torch.float32)
-    with pytest.raises(ParameterError, match="NUFFT backend cufinufft on cpu; expected finufft on the CPU"):
+    with pytest.raises(ParameterError, match="NUFFT backend cufinufft on cpu; expected compiled or finufft on the CPU"):
         make_backend("cufinufft", cpu, torch.float32)
 
 

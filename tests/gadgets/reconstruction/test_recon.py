@@ -256,7 +256,7 @@ def test_images_say_how_they_were_made() -> None:
         assert image.meta["inr_device"].startswith("CPU ")
         assert image.meta["inr_method"] == "inr"
         assert image.meta["inr_group"] == 0
-        for package in ("inr-recon", "torch", "finufft"):
+        for package in ("inr-recon", "torch", "finufft", "numba"):
             assert f"{package} " in image.meta["inr_versions"]
 
 
@@ -667,7 +667,7 @@ def test_torch_is_imported_only_when_it_is_needed_and_warming_up_brings_it() -> 
         "gadget = recon.ReconGadget(None)\n"
         "assert 'torch' not in sys.modules, 'torch came with the gadget'\n"
         "recon.warm_up()\n"
-        "assert {'torch', 'finufft', 'inr_core.methods.live'} <= set(sys.modules), 'still cold'\n"
+        "assert {'torch', 'finufft', 'numba', 'inr_core.methods.live'} <= set(sys.modules), 'still cold'\n"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

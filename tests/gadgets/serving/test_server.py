@@ -293,7 +293,7 @@ def test_nothing_heavy_is_imported_before_it_accepts() -> None:
     program = "import sys; from inr_gadgets.serving.server import Server; Server(port=0); print(*sys.modules)"
     with python("-c", program, stdout=subprocess.PIPE) as process:
         out, err = process.communicate(timeout=30)
-    heavy = {"torch", "numpy", "ismrmrd", "gadgetron", "h5py", "scipy", "finufft"}
+    heavy = {"torch", "numpy", "ismrmrd", "gadgetron", "h5py", "scipy", "finufft", "numba"}
     assert not heavy & set(out.split()), err
     assert "inr_gadgets.serving.server" in out.split()
 

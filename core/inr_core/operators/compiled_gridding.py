@@ -1,0 +1,233 @@
+"""Sums of waves from scattered samples, compiled for a CPU's caches and vectors; in single precision.
+
+A non-uniform transform of type 1 as in FINUFFT (Barnett et al., doi 10.1137/18M120885X): samples are spread onto a
+finer grid by a kernel, exp(b (sqrt(1 - z^2) - 1)), which is transformed, cropped and divided by the kernel's own
+transform. A live frame has so few samples that nearly all of the time is that of transforms: here those of
+:mod:`.column_transform`, of all coils at once, without a plan, and along the second axis only of what is not cropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from inr_core.errors import DataError
+from inr_core.operators import column_transform
+from inr_core.operators.column_blocks import Array, W, compiled
+from inr_core.operators.column_transform import ROOM, part, radices, stages, tables, there
+
+_FINER = 1.5  # at least, is the grid than the images
+_WIDTH = 6  # points of the grid along an axis that a sample is spread to
+_STEEPNESS = 0.97 * math.pi * _WIDTH * (1 - 1 / (2 * _FINER))  # b
+_LEAST_PIXELS = 96 * 96
+_TABLE = 1024  # values of the kernel for each point of the grid, and straight lines between them
+
+
+def grid_size(n: int) -> int:
+    """The next size of a grid for n pixels that is a power of 2, three times one, or nine times one."""
+    least = math.ceil(_FINER * n)
+    sizes: list[int] = sorted(k * 2**e for k in (1, 3, 9) for e in range(32))
+    return next(size for size in sizes if size >= least and radices(size))
+
+
+def worth_gridding(shape: tuple[int, int]) -> bool:
+    """Whether images of (ny, nx) are large enough for seconds of compiling."""
+    return math.prod(shape) >= _LEAST_PIXELS
+
+
+def _kernel(z: Array) -> Array:
+    """At distances z, in halves of its width."""
+    values: Array = np.exp(_STEEPNESS * (np.sqrt(np.maximum(0, 1 - z * z)) - 1)) * (np.abs(z) <= 1)
+    return values
+
+
+class Axis(NamedTuple):
+    """What a transform takes along an axis of n pixels.
+
+    Attributes
+    ----------
+    rows : (n,) int64
+        Where each pixel lies after the transform.
+    factors : (n,) float32
+        One over the kernel's transform.
+    twiddles, roots
+        Of the transform.
+    """
+
+    rows: Array
+    factors: Array
+    twiddles: Array
+    roots: Array
+
+
+@cache
+def _axis(n: int) -> Axis:
+    size = grid_size(n)
+    found, pixels = tables(size), np.arange(n) - n // 2
+    nodes, weights = np.polynomial.legendre.leggauss(4 * _WIDTH + 20)
+    waves = np.cos(math.pi * _WIDTH / size * np.outer(pixels, nodes))
+    factors = 1 / (0.5 * _WIDTH * waves @ (weights * _kernel(nodes)))
+    # The transform is that of exp(-i ..): the pixel at r is its frequency -r.
+    return Axis(found.order[-pixels % size], factors.astype(np.float32), found.twiddles, found.roots)
+
+
+@cache
+def _spread_table() -> Array:
+    """The kernel from the left end of its width to the right one, and beyond it for the last line."""
+    values = _kernel(2 * np.arange(_WIDTH * _TABLE + 2) / (_WIDTH * _TABLE) - 1)
+    return values.astype(np.float32)
+
+
+@part
+def _weights(position, table, weights):
+    """The kernel at the points of the grid around a position, and the first of them."""
+    first = math.ceil(position - 0.5 * _WIDTH)
+    for i in range(_WIDTH):
+        at = (first + i - position + 0.5 * _WIDTH) * _TABLE
+        left = int(at)
+        share = np.float32(at - left)
+        weights[i] = table[left] + share * (table[left + 1] - table[left])
+    return first
+
+
+@part
+def _add(at, share, own, values, size):
+    for k in range(size):
+        at[k] += share * own[k] * values[k]
+
+
+@compiled
+def _spread(points, coefficients, table, grid, shape, columns):
+    """Spread samples onto blocks of the grid, which have room for what goes beyond the last row.
+
+    All rows that a sample is spread to are one long vector, and columns of the block that are not its own get zeros: a
+    compiler makes no vectors of a few columns.
+    """
+    height, width = shape
+    along_y, along_x = np.empty(_WIDTH, np.float32), np.empty(_WIDTH, np.float32)
+    size, beyond, each = _WIDTH * W, (height + _WIDTH) * W, W // columns
+    re, im, own = np.empty(size, np.float32), np.empty(size, np.float32), np.zeros((each, size), np.float32)
+    for k in range(size):
+        own[k % W // columns, k] = 1
+    for m in range(points.shape[0]):
+        left = _weights(points[m, 0] * width, table, along_x)
+        top = _weights(points[m, 1] * height, table, along_y)
+        for k in range(W):
+            a, b = np.float32(0), np.float32(0)
+            if k % columns < coefficients.shape[0]:
+                a, b = coefficients[k % columns, 2 * m], coefficients[k % columns, 2 * m + 1]
+            for i in range(_WIDTH):
+                re[i * W + k], im[i * W + k] = along_y[i] * a, along_y[i] * b
+        for j in range(_WIDTH):
+            x, o = (left + j) % width, top % height * W
+            _add(grid[x // each, o:], along_x[j], own[x % each], re, size)
+            _add(grid[x // each, o + beyond :], along_x[j], own[x % each], im, size)
+
+
+@compiled
+def _spread_one(points, coefficients, table, grid, shape):
+    """The same of a single image: there is one column, and nothing to be gained by vectors."""
+    height, width = shape
+    along_y, along_x = np.empty(_WIDTH, np.float32), np.empty(_WIDTH, np.float32)
+    beyond = (height + _WIDTH) * W
+    for m in range(points.shape[0]):
+        left = _weights(points[m, 0] * width, table, along_x)
+        top = _weights(points[m, 1] * height, table, along_y) % height
+        a, b = coefficients[0, 2 * m], coefficients[0, 2 * m + 1]
+        for j in range(_WIDTH):
+            x = (left + j) % width
+            block, o = grid[x // W], top * W + x % W
+            for i in range(_WIDTH):
+                share = along_x[j] * along_y[i]
+                block[o + i * W] += share * a
+                block[o + i * W + beyond] += share * b
+
+
+@compiled
+def _fold(grid, height):
+    """Add what went beyond the last row to the first ones."""
+    beyond = (height + _WIDTH) * W
+    for block in range(grid.shape[0]):
+        for begin in (0, beyond):
+            for k in range(begin, begin + _WIDTH * W):
+                grid[block, k] += grid[block, k + height * W]
+
+
+@cache
+def _along_y(height: int) -> Callable[..., None]:
+    """Transforms of blocks of (height, W)."""
+    plan = stages(height)
+
+    def transform(grid, twiddles, roots):
+        for b in range(grid.shape[0]):
+            there(grid[b], (height + _WIDTH) * W, twiddles, roots, height, plan)
+
+    return compiled(transform, column_transform)
+
+
+@cache
+def _along_x(width: int, columns: int) -> Callable[..., None]:
+    """Transforms of rows of the grid, of as many at once as a block has room for, and what is kept of them."""
+    plan, each, m = stages(width), W // columns, width * W
+
+    def transform(grid, y_rows, y_factors, x_rows, x_factors, twiddles, roots, height, out):
+        d = np.zeros(2 * m + ROOM, np.float32)
+        for first in range(0, y_rows.size, each):
+            n_rows = min(each, y_rows.size - first)
+            for i in range(n_rows):
+                for x in range(width):
+                    block, o = grid[x // each], y_rows[first + i] * W + x % each * columns
+                    for k in range(columns):
+                        d[x * W + i * columns + k] = block[o + k]
+                        d[x * W + i * columns + k + m] = block[o + k + (height + _WIDTH) * W]
+            there(d, m, twiddles, roots, width, plan)
+            for k in range(out.shape[0]):
+                for i in range(n_rows):
+                    image = out[k, first + i]
+                    for x in range(x_rows.size):
+                        o, f = x_rows[x] * W + i * columns + k, x_factors[x] * y_factors[first + i]
+                        image[2 * x], image[2 * x + 1] = f * d[o], f * d[o + m]
+
+    return compiled(transform, column_transform)
+
+
+def gridded(points: Array, coefficients: Array, shape: tuple[int, int]) -> Array:
+    """x[k, r] = sum_j c[k, j] exp(+2 pi i p_j . r), (stack, ny, nx) complex64, to about 1e-4 of its norm.
+
+    Parameters
+    ----------
+    points : (samples, 2) float32
+        (kx, ky) in cycles per pixel.
+    coefficients : (stack, samples) complex64
+        c
+    shape
+        (ny, nx), counted from pixel n // 2.
+
+    Raises
+    ------
+    DataError
+        If a point is not finite.
+    """
+    if not np.isfinite(points).all():
+        raise DataError("a trajectory that is not finite", "positions in k-space", "leave those readouts out")
+    ny, nx = shape
+    coefficients = np.ascontiguousarray(coefficients)
+    y, x, height, width = _axis(ny), _axis(nx), grid_size(ny), grid_size(nx)
+    out = np.empty((len(coefficients), ny, 2 * nx), np.float32)
+    for first in range(0, len(coefficients), W):
+        some, images = coefficients[first : first + W], out[first : first + W]
+        columns = next(n for n in (1, 8, W) if n >= len(some))
+        grid = np.zeros((-(-width * columns // W), 2 * (height + _WIDTH) * W + ROOM), np.float32)
+        given = points, some.view(np.float32), _spread_table(), grid, (height, width)
+        if columns == 1:
+            _spread_one(*given)
+        else:
+            _spread(*given, columns)
+        _fold(grid, height)
+        _along_y(height)(grid, y.twiddles, y.roots)
+        _along_x(width, columns)(grid, y.rows, y.factors, x.rows, x.factors, x.twiddles, x.roots, height, images)
+    return out.view(np.complex64)
