@@ -23,6 +23,7 @@ from inr_core.operators.column_transform import ROOM, part, radices, stages, tab
 _FINER = 1.5  # at least, is the grid than the images
 _WIDTH = 6  # points of the grid along an axis that a sample is spread to
 _STEEPNESS = 0.97 * math.pi * _WIDTH * (1 - 1 / (2 * _FINER))  # b
+_GROUP = 8  # blocks of the grid that samples are spread to together: they stay in a core's second cache
 _LEAST_PIXELS = 96 * 96
 _TABLE = 1024  # values of the kernel for each point of the grid, and straight lines between them
 
@@ -101,21 +102,44 @@ def _add(at, share, own, values, size):
 
 
 @compiled
-def _spread(points, coefficients, table, grid, shape, columns):
-    """Spread samples onto blocks of the grid, which have room for what goes beyond the last row.
+def _samples_of_groups(points, per_group, width):
+    """Which samples reach into which groups of columns: where each group's begin in a list, and the list."""
+    n = -(-width // per_group)
+    begins = np.zeros(n + 1, np.int64)
+    numbers, places = np.empty(0, np.int64), begins
+    for fills in (False, True):
+        if fills:
+            begins[1:] = np.cumsum(begins[1:])
+            numbers, places = np.empty(begins[n], np.int64), begins[:n].copy()
+        for m in range(points.shape[0]):
+            left, last = math.ceil(points[m, 0] * width - 0.5 * _WIDTH), -1
+            for j in range(_WIDTH):
+                group = (left + j) % width // per_group
+                if group != last and fills:
+                    numbers[places[group]] = m
+                    places[group] += 1
+                elif group != last:
+                    begins[group + 1] += 1
+                last = group
+    return begins, numbers
+
+
+@part
+def _spread(points, coefficients, table, numbers, grid, first, shape, columns):
+    """Spread some samples onto blocks of the grid that begin with the column ``first``.
 
     All rows that a sample is spread to are one long vector, and columns of the block that are not its own get zeros: a
     compiler makes no vectors of a few columns.
     """
     height, width = shape
-    along_y, along_x = np.empty(_WIDTH, np.float32), np.empty(_WIDTH, np.float32)
     size, beyond, each = _WIDTH * W, (height + _WIDTH) * W, W // columns
+    along_y, along_x = np.empty(_WIDTH, np.float32), np.empty(_WIDTH, np.float32)
     re, im, own = np.empty(size, np.float32), np.empty(size, np.float32), np.zeros((each, size), np.float32)
     for k in range(size):
         own[k % W // columns, k] = 1
-    for m in range(points.shape[0]):
+    for m in numbers:
         left = _weights(points[m, 0] * width, table, along_x)
-        top = _weights(points[m, 1] * height, table, along_y)
+        o = _weights(points[m, 1] * height, table, along_y) % height * W
         for k in range(W):
             a, b = np.float32(0), np.float32(0)
             if k % columns < coefficients.shape[0]:
@@ -123,73 +147,63 @@ def _spread(points, coefficients, table, grid, shape, columns):
             for i in range(_WIDTH):
                 re[i * W + k], im[i * W + k] = along_y[i] * a, along_y[i] * b
         for j in range(_WIDTH):
-            x, o = (left + j) % width, top % height * W
-            _add(grid[x // each, o:], along_x[j], own[x % each], re, size)
-            _add(grid[x // each, o + beyond :], along_x[j], own[x % each], im, size)
-
-
-@compiled
-def _spread_one(points, coefficients, table, grid, shape):
-    """The same of a single image: there is one column, and nothing to be gained by vectors."""
-    height, width = shape
-    along_y, along_x = np.empty(_WIDTH, np.float32), np.empty(_WIDTH, np.float32)
-    beyond = (height + _WIDTH) * W
-    for m in range(points.shape[0]):
-        left = _weights(points[m, 0] * width, table, along_x)
-        top = _weights(points[m, 1] * height, table, along_y) % height
-        a, b = coefficients[0, 2 * m], coefficients[0, 2 * m + 1]
-        for j in range(_WIDTH):
-            x = (left + j) % width
-            block, o = grid[x // W], top * W + x % W
-            for i in range(_WIDTH):
-                share = along_x[j] * along_y[i]
-                block[o + i * W] += share * a
-                block[o + i * W + beyond] += share * b
-
-
-@compiled
-def _fold(grid, height):
-    """Add what went beyond the last row to the first ones."""
-    beyond = (height + _WIDTH) * W
-    for block in range(grid.shape[0]):
-        for begin in (0, beyond):
-            for k in range(begin, begin + _WIDTH * W):
-                grid[block, k] += grid[block, k + height * W]
+            x = (left + j) % width - first
+            if 0 <= x < _GROUP * each:
+                _add(grid[x // each, o:], along_x[j], own[x % each], re, size)
+                _add(grid[x // each, o + beyond :], along_x[j], own[x % each], im, size)
 
 
 @cache
-def _along_y(height: int) -> Callable[..., None]:
-    """Transforms of blocks of (height, W)."""
-    plan = stages(height)
+def _along_y(height: int, columns: int) -> Callable[..., None]:
+    """Spread samples onto some blocks of the grid and transform these, one group after the other."""
+    plan, size, beyond = stages(height), _WIDTH * W, (height + _WIDTH) * W
+    each = W // columns
 
-    def transform(grid, twiddles, roots):
-        for b in range(grid.shape[0]):
-            there(grid[b], (height + _WIDTH) * W, twiddles, roots, height, plan)
+    def transform(points, coefficients, table, begins, numbers, y_rows, twiddles, roots, width, rows):
+        grid = np.empty((_GROUP, 2 * beyond + ROOM), np.float32)
+        for group in range(begins.size - 1):
+            grid[:] = 0
+            first, some = group * _GROUP * each, numbers[begins[group] : begins[group + 1]]
+            _spread(points, coefficients, table, some, grid, first, (height, width), columns)
+            for block in range(min(_GROUP, -(-(width - first) // each))):
+                d = grid[block]
+                for begin in (0, beyond):  # what is beyond the last row belongs to the first ones
+                    for k in range(begin, begin + size):
+                        d[k] += d[k + height * W]
+                there(d, beyond, twiddles, roots, height, plan)
+                x = first + block * each
+                _put_rows(d, beyond, x, min(each, width - x), y_rows, width, columns, rows)
 
     return compiled(transform, column_transform)
 
 
+@part
+def _put_rows(d, beyond, first, n, y_rows, width, columns, rows):
+    """The rows that are pixels, of n columns of the grid, as columns of blocks for transforms along x."""
+    each = W // columns
+    for i in range(y_rows.size):
+        to, o = rows[i // each], y_rows[i] * W
+        for x in range(n):
+            p, q = (first + x) * W + i % each * columns, o + x * columns
+            for k in range(columns):
+                to[p + k] = d[q + k]
+                to[p + k + width * W] = d[q + k + beyond]
+
+
 @cache
 def _along_x(width: int, columns: int) -> Callable[..., None]:
-    """Transforms of rows of the grid, of as many at once as a block has room for, and what is kept of them."""
-    plan, each, m = stages(width), W // columns, width * W
+    """Transforms of rows, of as many at once as a block has room for, and what is kept of them."""
+    plan, m, each = stages(width), width * W, W // columns
 
-    def transform(grid, y_rows, y_factors, x_rows, x_factors, twiddles, roots, height, out):
-        d = np.zeros(2 * m + ROOM, np.float32)
-        for first in range(0, y_rows.size, each):
-            n_rows = min(each, y_rows.size - first)
-            for i in range(n_rows):
-                for x in range(width):
-                    block, o = grid[x // each], y_rows[first + i] * W + x % each * columns
-                    for k in range(columns):
-                        d[x * W + i * columns + k] = block[o + k]
-                        d[x * W + i * columns + k + m] = block[o + k + (height + _WIDTH) * W]
+    def transform(rows, y_factors, x_rows, x_factors, twiddles, roots, out):
+        for b in range(rows.shape[0]):
+            d = rows[b]
             there(d, m, twiddles, roots, width, plan)
             for k in range(out.shape[0]):
-                for i in range(n_rows):
-                    image = out[k, first + i]
+                for i in range(min(each, y_factors.size - b * each)):
+                    image, factor = out[k, b * each + i], y_factors[b * each + i]
                     for x in range(x_rows.size):
-                        o, f = x_rows[x] * W + i * columns + k, x_factors[x] * y_factors[first + i]
+                        o, f = x_rows[x] * W + i * columns + k, x_factors[x] * factor
                         image[2 * x], image[2 * x + 1] = f * d[o], f * d[o + m]
 
     return compiled(transform, column_transform)
@@ -221,13 +235,9 @@ def gridded(points: Array, coefficients: Array, shape: tuple[int, int]) -> Array
     for first in range(0, len(coefficients), W):
         some, images = coefficients[first : first + W], out[first : first + W]
         columns = next(n for n in (1, 8, W) if n >= len(some))
-        grid = np.zeros((-(-width * columns // W), 2 * (height + _WIDTH) * W + ROOM), np.float32)
-        given = points, some.view(np.float32), _spread_table(), grid, (height, width)
-        if columns == 1:
-            _spread_one(*given)
-        else:
-            _spread(*given, columns)
-        _fold(grid, height)
-        _along_y(height)(grid, y.twiddles, y.roots)
-        _along_x(width, columns)(grid, y.rows, y.factors, x.rows, x.factors, x.twiddles, x.roots, height, images)
+        each = W // columns
+        rows = np.empty((-(-ny // each), 2 * width * W + ROOM), np.float32)
+        samples = points, some.view(np.float32), _spread_table(), *_samples_of_groups(points, _GROUP * each, width)
+        _along_y(height, columns)(*samples, y.rows, y.twiddles, y.roots, width, rows)
+        _along_x(width, columns)(rows, y.factors, x.rows, x.factors, x.twiddles, x.roots, images)
     return out.view(np.complex64)

@@ -59,4 +59,4 @@ class Nufft(LinearOperator):
             raise DataError(f"samples of shape {tuple(y.shape)}", f"({frames} frames, coils, {spokes}, {samples})")
         flat = y.reshape(*y.shape[:2], -1)
         images = [self._backend.type1(p, flat[t], self.shape) for t, p in enumerate(self._points)]
-        return torch.stack(images) * self._scale
+        return (images[0][None] if frames == 1 else torch.stack(images)).mul_(self._scale)

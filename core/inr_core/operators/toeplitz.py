@@ -63,9 +63,11 @@ def toeplitz_kernel(
     # Differences of -n occur in no pair of pixels and have no mirror image; without them the transform is exactly real.
     psf[:, 0, :] = 0
     psf[:, :, 0] = 0
-    transfer = torch.fft.fft2(torch.fft.ifftshift(psf, dim=(-2, -1))).real
+    transfer = torch.fft.fft2(psf).real
     # A quarter, as each of the four inverse transforms divides by n x n, and that of the doubled grid by four times it.
-    return torch.stack([transfer[:, y::2, x::2] for y in (0, 1) for x in (0, 1)], 1) / (4 * nx * ny)
+    # A difference of zero is pixel (ny, nx), and not the first: the odd frequencies along an axis have changed sign.
+    quarter = 0.25 / (nx * ny)
+    return torch.stack([transfer[:, y::2, x::2] * (-quarter if x != y else quarter) for y in (0, 1) for x in (0, 1)], 1)
 
 
 class ToeplitzGram(LinearOperator):
