@@ -32,9 +32,13 @@ ARG RUN_AS=1000
 COPY --from=build /opt/inr-recon /opt/inr-recon
 COPY xml_configs/*.xml ${GADGETRON_HOME}/share/gadgetron/config/
 COPY --chmod=0755 docker/start_gadgetron.sh /opt/
-ENV PYTHONDONTWRITEBYTECODE=1
-RUN /opt/inr-recon/bin/inr-recon doctor
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CACHE_DIR=/var/cache/inr-recon
+RUN /opt/inr-recon/bin/inr-recon doctor \
+    && install -d -o ${RUN_AS} -m 0755 /var/cache/inr-recon
 USER ${RUN_AS}
+# Compiled now, and again only on a processor of another kind.
+RUN /opt/inr-recon/bin/python -c "from inr_gadgets.reconstruction.recon import warm_up; warm_up()"
 EXPOSE 9002
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
     CMD ["/opt/inr-recon/bin/inr-recon", "ping", "--address", "127.0.0.1", "--port", "9002", "--version"]

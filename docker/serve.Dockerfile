@@ -28,19 +28,23 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="inr-recon" \
       org.opencontainers.image.description="Streaming INR reconstruction of dynamic radial MRI: an MRD server" \
       org.opencontainers.image.licenses="MIT"
-# Nobody's home and nobody's files but /scans, for serve --save.
+# Nobody's home and nobody's files but /scans, for serve --save, and what is compiled for this processor.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf /var/log/apt /var/log/dpkg.log \
     && useradd --system --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin inr \
-    && install -d -o inr -m 0700 /scans
+    && install -d -o inr -m 0700 /scans \
+    && install -d -o inr -m 0755 /var/cache/inr-recon
 COPY --from=build /opt/inr-recon /opt/inr-recon
 ENV PATH=/opt/inr-recon/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/var/cache/inr-recon
 # Nothing is installed whose libraries are not there.
 RUN inr-recon doctor
 USER 10001
+# Compiled now, and again only on a processor of another kind.
+RUN python3 -c "from inr_gadgets.reconstruction.recon import warm_up; warm_up()"
 EXPOSE 9002
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \

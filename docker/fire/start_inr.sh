@@ -10,7 +10,9 @@ set -eu
 log=${1:-/dev/null}
 [ $# -eq 0 ] || shift
 PATH=/opt/inr-recon/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# What is compiled for this processor is kept in the image, where that can be written to.
+export PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/var/cache/inr-recon
+mkdir -p "$NUMBA_CACHE_DIR" 2>/dev/null || true
 if inr-recon ping --address 127.0.0.1 --port 9002 --timeout 2 >/dev/null 2>&1; then
     exit 0
 fi
