@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
+from inr_core.inner_products import squares
 
 
 def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
@@ -177,13 +178,13 @@ class SmoothMaps:
         vectors = walsh_maps(low)
         degree = self._py.shape[1] - 1
         py, px = _legendre(cy, degree, images.device), _legendre(cx, degree, images.device)
-        weight = low.abs().pow(2).sum(0)
+        weight = squares(low).sum(0)
         coefficients = self._solve(weight, weight * vectors, py, px)
         return _unit(self._render(coefficients, self._py, self._px))
 
     def _round(self, images: Tensor, maps: Tensor) -> Tensor:
         rho = (maps.conj() * images).sum(0)
-        coefficients = self._solve(rho.abs().pow(2), images * rho.conj(), self._py, self._px)
+        coefficients = self._solve(squares(rho), images * rho.conj(), self._py, self._px)
         return _unit(self._render(coefficients, self._py, self._px))
 
     def _solve(self, weight: Tensor, weighted: Tensor, py: Tensor, px: Tensor) -> Tensor:
@@ -216,4 +217,4 @@ def _legendre(n: int, degree: int, device: str | torch.device) -> Tensor:
 
 
 def _unit(maps: Tensor) -> Tensor:
-    return maps / maps.abs().pow(2).sum(0).sqrt().clamp_min(math.sqrt(torch.finfo(torch.float32).tiny))
+    return maps / squares(maps).sum(0).sqrt().clamp_min(math.sqrt(torch.finfo(torch.float32).tiny))

@@ -10,12 +10,12 @@ spectrum of n x n stays in a core's cache where one of 2n x 2n does not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from inr_core.batches import at_once
 from inr_core.errors import DataError
@@ -26,6 +26,7 @@ from inr_core.operators.linear_operator import LinearOperator
 from inr_core.operators.nufft_backends import make_backend
 
 _SPECTRA_BYTES = 2**27  # of one batch on a device; a product holds about three times as much
+_KEPT_BLOCKS: MutableMapping[Tensor, tuple[int, Array]] = WeakIdKeyDictionary()  # of maps, of some version
 _ALONE = 2  # coils of a frame that a core does by itself: sharing half a millisecond of work costs as much
 
 Piece = Callable[[int, slice], Tensor]
@@ -91,7 +92,7 @@ class ToeplitzGram(LinearOperator):
         if kernel.ndim != 4 or tuple(kernel.shape[1:]) != (4, ny, nx):
             raise DataError(f"a kernel of shape {tuple(kernel.shape)}", f"(frames, 4, {ny}, {nx})")
         self.kernel, self.csm = kernel, csm
-        self._maps: dict[str, Any] = {}  # as products take them, of torch and compiled
+        self._maps: tuple[Tensor, Tensor] | None = None  # as products of torch take them
         self._sorted: Array | None = None  # a single frame's kernel, as compiled products take it
 
     def with_kernel(self, kernel: Tensor) -> ToeplitzGram:
@@ -131,14 +132,13 @@ class ToeplitzGram(LinearOperator):
 
     def _compiled(self, x: Tensor) -> Piece:
         product, images, kernels = compiled_product(self.csm.shape[-2:]), in_blocks(_array(x)), _array(self.kernel)
-        if "blocks" not in self._maps:
-            self._maps["blocks"] = in_blocks(_array(self.csm))
+        maps = _maps_in_blocks(self.csm)
         if len(x) == 1 and self._sorted is None:
             self._sorted = product.sorted(kernels[0])
 
         def piece(t: int, coils: slice) -> Tensor:
             kernel = product.sorted(kernels[t]) if self._sorted is None else self._sorted
-            return torch.from_numpy(product(images[t], self._maps["blocks"][coils], kernel))[None]
+            return torch.from_numpy(product(images[t], maps[coils], kernel))[None]
 
         return piece
 
@@ -148,12 +148,11 @@ class ToeplitzGram(LinearOperator):
 
     def _turned(self) -> tuple[Tensor, Tensor]:
         """Maps (coils, 4, ny, nx) of each wave, and their conjugate."""
-        if "turned" not in self._maps:
+        if self._maps is None:
             ny, nx = self.csm.shape[-2:]
             maps = self.csm[:, None] * _waves((ny, nx), self.csm.dtype, self.csm.device)
-            self._maps["turned"] = maps, maps.conj().resolve_conj()
-        turned: tuple[Tensor, Tensor] = self._maps["turned"]
-        return turned
+            self._maps = maps, maps.conj().resolve_conj()
+        return self._maps
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The same as forward: weights are real."""
@@ -162,6 +161,20 @@ class ToeplitzGram(LinearOperator):
 
 def _array(tensor: Tensor) -> Array:
     return tensor.detach().resolve_conj().numpy()
+
+
+def _maps_in_blocks(csm: Tensor) -> Array:
+    """As compiled products take them; made once for maps and for the strongest coils' of them, as long as they live."""
+    whole = csm if csm._base is None else csm._base
+    first = csm.storage_offset() == whole.storage_offset() and csm.shape[1:] == whole.shape[1:]
+    if not (first and csm.stride() == whole.stride() and csm.is_conj() == whole.is_conj()):
+        return in_blocks(_array(csm))
+    version, blocks = _KEPT_BLOCKS.get(whole, (-1, None))
+    if blocks is None or version != whole._version:
+        blocks = in_blocks(_array(whole))
+        _KEPT_BLOCKS[whole] = whole._version, blocks
+    kept: Array = blocks[: len(csm)]
+    return kept
 
 
 def _product(x: Tensor, kernel: Tensor, maps: Tensor, conjugate: Tensor) -> Tensor:

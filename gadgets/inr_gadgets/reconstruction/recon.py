@@ -335,6 +335,7 @@ def warm_up(stopped: Callable[[], bool] = lambda: False) -> None:
         Asked before each step; True ends the warm-up: a process that exits in the middle of torch's work is aborted.
     """
     prepare_process()
+    import finufft  # noqa: F401 - of images that are too small for what is compiled
     import numpy as np
     import torch
 

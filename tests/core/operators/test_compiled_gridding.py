@@ -23,8 +23,9 @@ def points(n: int) -> torch.Tensor:
     return torch.cat([inside, torch.tensor([[0.5, -0.5], [-0.51, 0.52], [0.0, 0.0]])])
 
 
-@pytest.mark.parametrize("shape", [(15, 22), (40, 16), (7, 100)])
-@pytest.mark.parametrize("stack", [1, 3, 8, 11, 17])
+@pytest.mark.parametrize(
+    ("shape", "stack"), [((15, 22), 1), ((15, 22), 3), ((15, 22), 11), ((15, 22), 17), ((128, 128), 8)]
+)
 def test_it_is_the_sum(shape: tuple[int, int], stack: int) -> None:
     where = points(200)
     values = rand(stack, len(where))
@@ -50,8 +51,8 @@ def test_small_images_are_left_to_finufft() -> None:
 def test_lazy_conjugates_are_what_they_say() -> None:
     where, values = points(20), rand(2, 23).to(torch.complex64)
     backend = make_backend("compiled", CPU, torch.float32)
-    lazy = backend.type1(where, values.conj(), (100, 96))
-    torch.testing.assert_close(lazy, backend.type1(where, values.conj().resolve_conj(), (100, 96)), rtol=0, atol=0)
+    lazy = backend.type1(where, values.conj(), (128, 128))
+    torch.testing.assert_close(lazy, backend.type1(where, values.conj().resolve_conj(), (128, 128)), rtol=0, atol=0)
 
 
 def test_it_is_what_single_precision_on_the_host_gets_unless_a_tolerance_is_asked_for() -> None:
