@@ -167,64 +167,21 @@ def _by_eight(d, re, im, t, o, roots, ro, n, q, ones, before):
     w, h = q * W, np.float32(math.sqrt(0.5))
     for block in range(0, n * W, 8 * w):
         for k in range(q):
-            p = o + 7 * k
-            c1, c2, c3, c4, c5, c6, c7 = (
-                t[0, p],
-                t[0, p + 1],
-                t[0, p + 2],
-                t[0, p + 3],
-                t[0, p + 4],
-                t[0, p + 5],
-                t[0, p + 6],
-            )
-            s1, s2, s3, s4, s5, s6, s7 = (
-                t[1, p],
-                t[1, p + 1],
-                t[1, p + 2],
-                t[1, p + 3],
-                t[1, p + 4],
-                t[1, p + 5],
-                t[1, p + 6],
-            )
+            c, s = _seven(t, 0, o + 7 * k), _seven(t, 1, o + 7 * k)
             for j in range(block + k * W, block + k * W + W):
                 x, y = re + j, im + j
-                a0, a1, a2, a3 = (
-                    (d[x], d[y]),
-                    (d[x + w], d[y + w]),
-                    (d[x + 2 * w], d[y + 2 * w]),
-                    (d[x + 3 * w], d[y + 3 * w]),
-                )
-                a4, a5, a6, a7 = (
-                    (d[x + 4 * w], d[y + 4 * w]),
-                    (d[x + 5 * w], d[y + 5 * w]),
-                    (d[x + 6 * w], d[y + 6 * w]),
-                    (d[x + 7 * w], d[y + 7 * w]),
-                )
+                a0, a1, a2, a3 = (d[x], d[y]), _at(d, x, y, w), _at(d, x, y, 2 * w), _at(d, x, y, 3 * w)
+                a4, a5, a6, a7 = _at(d, x, y, 4 * w), _at(d, x, y, 5 * w), _at(d, x, y, 6 * w), _at(d, x, y, 7 * w)
                 if before:
-                    a1, a2, a3, a4 = (
-                        turned(*a1, c1, s1),
-                        turned(*a2, c2, s2),
-                        turned(*a3, c3, s3),
-                        turned(*a4, c4, s4),
-                    )
-                    a5, a6, a7 = turned(*a5, c5, s5), turned(*a6, c6, s6), turned(*a7, c7, s7)
+                    a1, a2, a3, a4, a5, a6, a7 = _turn_seven((a1, a2, a3, a4, a5, a6, a7), c, s)
                 e0, e1, e2, e3 = _four(a0, a2, a4, a6)
                 f0, f1, f2, f3 = _four(a1, a3, a5, a7)
-                f1, f2, f3 = (
-                    (h * (f1[0] + f1[1]), h * (f1[1] - f1[0])),
-                    (f2[1], -f2[0]),
-                    (h * (f3[1] - f3[0]), -h * (f3[0] + f3[1])),
-                )
+                f1, f2 = (h * (f1[0] + f1[1]), h * (f1[1] - f1[0])), (f2[1], -f2[0])
+                f3 = (h * (f3[1] - f3[0]), -h * (f3[0] + f3[1]))
                 a0, a4, a1, a5 = _sum(e0, f0), _difference(e0, f0), _sum(e1, f1), _difference(e1, f1)
                 a2, a6, a3, a7 = _sum(e2, f2), _difference(e2, f2), _sum(e3, f3), _difference(e3, f3)
                 if not before:
-                    a1, a2, a3, a4 = (
-                        turned(*a1, c1, s1),
-                        turned(*a2, c2, s2),
-                        turned(*a3, c3, s3),
-                        turned(*a4, c4, s4),
-                    )
-                    a5, a6, a7 = turned(*a5, c5, s5), turned(*a6, c6, s6), turned(*a7, c7, s7)
+                    a1, a2, a3, a4, a5, a6, a7 = _turn_seven((a1, a2, a3, a4, a5, a6, a7), c, s)
                 d[x], d[y] = a0
                 d[x + w], d[y + w] = a1
                 d[x + 2 * w], d[y + 2 * w] = a2
@@ -233,6 +190,28 @@ def _by_eight(d, re, im, t, o, roots, ro, n, q, ones, before):
                 d[x + 5 * w], d[y + 5 * w] = a5
                 d[x + 6 * w], d[y + 6 * w] = a6
                 d[x + 7 * w], d[y + 7 * w] = a7
+
+
+@part
+def _at(d, x, y, w):
+    return d[x + w], d[y + w]
+
+
+@part
+def _seven(t, row, p):
+    return t[row, p], t[row, p + 1], t[row, p + 2], t[row, p + 3], t[row, p + 4], t[row, p + 5], t[row, p + 6]
+
+
+@part
+def _turn_seven(a, c, s):
+    b1, b2, b3 = turned(*a[0], c[0], s[0]), turned(*a[1], c[1], s[1]), turned(*a[2], c[2], s[2])
+    b4, b5, b6, b7 = (
+        turned(*a[3], c[3], s[3]),
+        turned(*a[4], c[4], s[4]),
+        turned(*a[5], c[5], s[5]),
+        turned(*a[6], c[6], s[6]),
+    )
+    return b1, b2, b3, b4, b5, b6, b7
 
 
 def _by_sums(d, re, im, t, o, roots, ro, n, q, ones, before):
