@@ -20,7 +20,7 @@ from inr_core.operators import column_transform
 from inr_core.operators.column_blocks import Array, W, compiled, from_blocks, n_blocks, sorted_kernel
 from inr_core.operators.column_transform import ROOM, back, part, radices, stages, tables, there, turned
 
-_LEAST_PIXELS = 96 * 96
+_PREPARED = set[tuple[int, int]]()
 
 
 @part
@@ -144,10 +144,21 @@ def _product_of(ny: int, nx: int) -> Callable[..., None]:
     return compiled(product, column_transform)
 
 
-@cache
-def worth_compiling(shape: tuple[int, int]) -> bool:
-    """Whether images of (ny, nx) are large enough for seconds of compiling, and there are :func:`radices` of them."""
-    return shape[0] * shape[1] >= _LEAST_PIXELS and all(radices(n) for n in shape)
+def prepare(shape: tuple[int, int]) -> bool:
+    """From now on compute images of (ny, nx) with what is compiled for them; False if there is no such thing.
+
+    Compiling takes ten seconds and more, once for a size, and happens where something is first computed: before a scan,
+    and not in it. Sizes that nobody has prepared for are computed by libraries.
+    """
+    if not all(radices(n) for n in shape):
+        return False
+    _PREPARED.add(shape)
+    return True
+
+
+def is_prepared(shape: tuple[int, int]) -> bool:
+    """Whether products of images of (ny, nx) are to be compiled ones."""
+    return shape in _PREPARED
 
 
 @cache

@@ -19,12 +19,12 @@ from inr_core.errors import DataError
 from inr_core.operators import column_transform
 from inr_core.operators.column_blocks import Array, W, compiled
 from inr_core.operators.column_transform import ROOM, part, radices, stages, tables, there
+from inr_core.operators.compiled_gram import is_prepared
 
 _FINER = 1.5  # at least, is the grid than the images
 _WIDTH = 6  # points of the grid along an axis that a sample is spread to
 _STEEPNESS = 0.97 * math.pi * _WIDTH * (1 - 1 / (2 * _FINER))  # b
 _GROUP = 8  # blocks of the grid that samples are spread to together: they stay in a core's second cache
-_LEAST_PIXELS = 96 * 96
 _TABLE = 1024  # values of the kernel for each point of the grid, and straight lines between them
 
 
@@ -35,9 +35,9 @@ def grid_size(n: int) -> int:
     return next(size for size in sizes if size >= least and radices(size))
 
 
-def worth_gridding(shape: tuple[int, int]) -> bool:
-    """Whether images of (ny, nx) are large enough for seconds of compiling."""
-    return math.prod(shape) >= _LEAST_PIXELS
+def grids(shape: tuple[int, int]) -> bool:
+    """Whether sums onto images of (ny, nx) are to be compiled ones: they, or those half as fine, are prepared for."""
+    return is_prepared(shape) or (all(n % 2 == 0 for n in shape) and is_prepared((shape[0] // 2, shape[1] // 2)))
 
 
 def _kernel(z: Array) -> Array:

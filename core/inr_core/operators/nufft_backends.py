@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import MissingDependencyError, ParameterError
-from inr_core.operators.compiled_gridding import gridded, worth_gridding
+from inr_core.operators.compiled_gridding import gridded, grids
 
 logger = logging.getLogger(__name__)
 
@@ -128,10 +128,10 @@ class FinufftBackend:
 
 
 class CompiledBackend(FinufftBackend):
-    """FINUFFT, and in its place what is compiled for sums on large images: as accurate, in half the time."""
+    """FINUFFT, and in its place what is compiled for images that are prepared for: as accurate, in half the time."""
 
     def type1(self, points: Tensor, coefficients: Tensor, shape: tuple[int, int]) -> Tensor:
-        if not worth_gridding(shape):
+        if not grids(shape):
             return super().type1(points, coefficients, shape)
         values = coefficients.detach().resolve_conj().numpy()
         return torch.from_numpy(gridded(points.detach().numpy(), values, shape))

@@ -21,7 +21,7 @@ from inr_core.batches import at_once
 from inr_core.errors import DataError
 from inr_core.lanes import in_lanes, n_lanes
 from inr_core.operators.column_blocks import Array, in_blocks
-from inr_core.operators.compiled_gram import compiled_product, worth_compiling
+from inr_core.operators.compiled_gram import compiled_product, is_prepared
 from inr_core.operators.linear_operator import LinearOperator
 from inr_core.operators.nufft_backends import make_backend
 
@@ -128,7 +128,7 @@ class ToeplitzGram(LinearOperator):
         return torch.stack(in_lanes([partial(piece, 0, part) for part in coils])).sum(0)
 
     def _is_compiled(self, x: Tensor) -> bool:
-        return x.dtype == self.csm.dtype == torch.complex64 and worth_compiling(self.csm.shape[-2:])
+        return x.dtype == self.csm.dtype == torch.complex64 and is_prepared((self.csm.shape[-2], self.csm.shape[-1]))
 
     def _compiled(self, x: Tensor) -> Piece:
         product, images, kernels = compiled_product(self.csm.shape[-2:]), in_blocks(_array(x)), _array(self.kernel)

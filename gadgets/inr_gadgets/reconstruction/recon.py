@@ -335,14 +335,16 @@ def warm_up(stopped: Callable[[], bool] = lambda: False) -> None:
         Asked before each step; True ends the warm-up: a process that exits in the middle of torch's work is aborted.
     """
     prepare_process()
-    import finufft  # noqa: F401 - of images that are too small for what is compiled
+    import finufft  # noqa: F401 - of images that nothing is compiled for
     import numpy as np
     import torch
 
+    from inr_core.operators.compiled_gram import prepare
     from inr_core.trajectory import radial_trajectory, spoke_angles
 
     # Of a usual size: what is to be warm are the FFTs, the threads and the allocator that a real frame will find.
     n, n_spokes, n_coils = 128, 13, 12
+    prepare((n, n))
     parameters = InrParameters(refine_passes=0.5)
     traj = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(n_spokes)), 2 * n))
     for device in {torch.device("cpu"), choose_device("auto")}:

@@ -14,7 +14,7 @@ import torch
 from inr_core.operators import column_blocks, toeplitz
 from inr_core.operators.column_blocks import W, compiled, from_blocks, in_blocks
 from inr_core.operators.column_transform import radices, tables
-from inr_core.operators.compiled_gram import compiled_product, worth_compiling
+from inr_core.operators.compiled_gram import compiled_product, is_prepared, prepare
 from inr_core.operators.toeplitz import ToeplitzGram
 from oracles import adjointness_error, rand
 
@@ -27,7 +27,7 @@ def single(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.fixture
 def always_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toeplitz, "worth_compiling", lambda shape: True)
+    monkeypatch.setattr(toeplitz, "is_prepared", lambda shape: True)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -87,11 +87,14 @@ def test_radices_make_the_size_and_tables_an_order(n: int) -> None:
 @pytest.mark.parametrize("n", [1, 17, 4 * 19, 2**19])
 def test_sizes_without_stages_are_left_to_torch(n: int) -> None:
     assert radices(n) is None
-    assert not worth_compiling((n, 128)) and not worth_compiling((128, n))
+    for shape in ((n, 128), (128, n)):
+        assert not prepare(shape) and not is_prepared(shape)
 
 
-def test_small_images_are_left_to_torch() -> None:
-    assert worth_compiling((128, 128)) and not worth_compiling((32, 48))
+def test_sizes_that_nobody_has_prepared_for_are_left_to_torch() -> None:
+    assert not is_prepared((96, 120))
+    assert prepare((64, 120)) and is_prepared((64, 120))
+    assert not is_prepared((120, 64))
 
 
 def test_blocks_hold_the_image_with_columns_side_by_side() -> None:
@@ -152,6 +155,7 @@ print(sum(p._product.stats.cache_hits.values()), sum(p._product.stats.cache_miss
     assert found == [["0", "1"], ["1", "0"]]
 
 
+@pytest.mark.usefixtures("always_compiled")
 def test_products_of_many_coils_are_shared_among_cores_with_the_same_sum() -> None:
     shape = (128, 128)
     kernel, csm, x = single(1, 4, *shape).real.clone(), single(5, *shape, seed=1), single(1, *shape, seed=2)
