@@ -10,11 +10,14 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
 import numpy as np
 from numba import njit
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +88,12 @@ def _sorted(kernel, y_order, x_order, blocks, scale, out):
             o = (2 * (wave // 2 * blocks + c) + wave % 2) * nx * W + j
             for x in range(nx):
                 out[o + x_order[x] * W] = kernel[wave, y, x] * scale
+
+
+def host_array(tensor: Tensor) -> Array:
+    """A tensor on the host as an array, in the same memory unless it is a lazy conjugate."""
+    array: Array = tensor.detach().resolve_conj().numpy()
+    return array
 
 
 def in_blocks(images: Array) -> Array:

@@ -126,7 +126,6 @@ def _back_along_y(spectra, s, out, pair, tables, stages, shape):
         _maps_out(pair[0], pair[1], wave, s[b], out[b], ny * W)
 
 
-@cache
 def _product_of(ny: int, nx: int) -> Callable[..., None]:
     y_stages, x_stages = stages(ny), stages(nx)
     n_spectra, tile = 2 * n_blocks(ny), 2 * nx * W

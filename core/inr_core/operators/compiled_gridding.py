@@ -28,6 +28,7 @@ _GROUP = 8  # blocks of the grid that samples are spread to together: they stay 
 _TABLE = 1024  # values of the kernel for each point of the grid, and straight lines between them
 
 
+@cache
 def grid_size(n: int) -> int:
     """The next size of a grid for n pixels that is a power of 2, three times one, or nine times one."""
     least = math.ceil(_FINER * n)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import MissingDependencyError, ParameterError
+from inr_core.operators.column_blocks import host_array
 from inr_core.operators.compiled_gridding import gridded, grids
 
 logger = logging.getLogger(__name__)
@@ -116,14 +117,14 @@ class FinufftBackend:
         import finufft
 
         ky, kx = _radians(points)
-        values = np.ascontiguousarray(coefficients.detach().resolve_conj().numpy())
+        values = np.ascontiguousarray(host_array(coefficients))
         return torch.from_numpy(finufft.nufft2d1(ky, kx, values, shape, isign=1, **self._options))
 
     def type2(self, points: Tensor, images: Tensor) -> Tensor:
         import finufft
 
         ky, kx = _radians(points)
-        values = np.ascontiguousarray(images.detach().resolve_conj().numpy())
+        values = np.ascontiguousarray(host_array(images))
         return torch.from_numpy(finufft.nufft2d2(ky, kx, values, isign=-1, **self._options))
 
 
@@ -133,8 +134,7 @@ class CompiledBackend(FinufftBackend):
     def type1(self, points: Tensor, coefficients: Tensor, shape: tuple[int, int]) -> Tensor:
         if not grids(shape):
             return super().type1(points, coefficients, shape)
-        values = coefficients.detach().resolve_conj().numpy()
-        return torch.from_numpy(gridded(points.detach().numpy(), values, shape))
+        return torch.from_numpy(gridded(host_array(points), host_array(coefficients), shape))
 
 
 class CuFinufftBackend:

@@ -20,7 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from inr_core.batches import at_once
 from inr_core.errors import DataError
 from inr_core.lanes import in_lanes, n_lanes
-from inr_core.operators.column_blocks import Array, in_blocks
+from inr_core.operators.column_blocks import Array, host_array, in_blocks
 from inr_core.operators.compiled_gram import compiled_product, is_prepared
 from inr_core.operators.linear_operator import LinearOperator
 from inr_core.operators.nufft_backends import make_backend
@@ -131,7 +131,11 @@ class ToeplitzGram(LinearOperator):
         return x.dtype == self.csm.dtype == torch.complex64 and is_prepared((self.csm.shape[-2], self.csm.shape[-1]))
 
     def _compiled(self, x: Tensor) -> Piece:
-        product, images, kernels = compiled_product(self.csm.shape[-2:]), in_blocks(_array(x)), _array(self.kernel)
+        product, images, kernels = (
+            compiled_product(self.csm.shape[-2:]),
+            in_blocks(host_array(x)),
+            host_array(self.kernel),
+        )
         maps = _maps_in_blocks(self.csm)
         if len(x) == 1 and self._sorted is None:
             self._sorted = product.sorted(kernels[0])
@@ -159,19 +163,15 @@ class ToeplitzGram(LinearOperator):
         return self.forward(y)
 
 
-def _array(tensor: Tensor) -> Array:
-    return tensor.detach().resolve_conj().numpy()
-
-
 def _maps_in_blocks(csm: Tensor) -> Array:
     """As compiled products take them; made once for maps and for the strongest coils' of them, as long as they live."""
     whole = csm if csm._base is None else csm._base
     first = csm.storage_offset() == whole.storage_offset() and csm.shape[1:] == whole.shape[1:]
     if not (first and csm.stride() == whole.stride() and csm.is_conj() == whole.is_conj()):
-        return in_blocks(_array(csm))
+        return in_blocks(host_array(csm))
     version, blocks = _KEPT_BLOCKS.get(whole, (-1, None))
     if blocks is None or version != whole._version:
-        blocks = in_blocks(_array(whole))
+        blocks = in_blocks(host_array(whole))
         _KEPT_BLOCKS[whole] = whole._version, blocks
     kept: Array = blocks[: len(csm)]
     return kept

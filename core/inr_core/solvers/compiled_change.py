@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inr_core.operators.column_blocks import Array, compiled
+from inr_core.operators.column_blocks import Array, compiled, host_array
 
 
 def is_single_on_host(image: Tensor) -> bool:
@@ -20,8 +20,7 @@ def is_single_on_host(image: Tensor) -> bool:
 
 def numbers(tensor: Tensor) -> Array:
     """A tensor's own memory, if it is contiguous, as a row of real numbers."""
-    array: Array = tensor.detach().resolve_conj().contiguous().numpy().reshape(-1)
-    return array.view(np.float32)
+    return np.ascontiguousarray(host_array(tensor)).reshape(-1).view(np.float32)
 
 
 @compiled
