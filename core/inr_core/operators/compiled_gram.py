@@ -126,19 +126,34 @@ def _back_along_y(spectra, s, out, pair, tables, stages, shape):
         _maps_out(pair[0], pair[1], wave, s[b], out[b], ny * W)
 
 
+@part
+def add_product(x, csm, kernel, y_tables, x_tables, spectra, pair, out, y_stages, x_stages, shape):
+    """Add sum_c conj(s_c) T (s_c x) to out; arguments as of :class:`CompiledProduct`, with room from :func:`room_of`.
+
+    The stages and the shape must be constants of what it is compiled into.
+    """
+    ny, nx = shape
+    tile = 2 * nx * W
+    for coil in range(csm.shape[0]):
+        _along_y(x, csm[coil], spectra, pair, y_tables, y_stages, shape)
+        for c in range(2 * n_blocks(ny)):
+            _along_x(spectra[c * tile :], kernel[c * tile :], pair, x_tables, x_stages, nx)
+        _back_along_y(spectra, csm[coil], out, pair, y_tables, y_stages, shape)
+
+
+@part
+def room_of(ny, nx):
+    """What a product takes beside its arguments: spectra, and two blocks."""
+    spectra = np.zeros(2 * n_blocks(ny) * 2 * nx * W, np.float32)
+    return spectra, np.zeros((2, 2 * max(ny, nx) * W + ROOM), np.float32)
+
+
 def _product_of(ny: int, nx: int) -> Callable[..., None]:
     y_stages, x_stages = stages(ny), stages(nx)
-    n_spectra, tile = 2 * n_blocks(ny), 2 * nx * W
-    room = 2 * max(ny, nx) * W + ROOM
 
     def product(x, csm, kernel, y_tables, x_tables, out):
-        spectra = np.zeros(n_spectra * tile, np.float32)
-        pair = np.zeros((2, room), np.float32)
-        for coil in range(csm.shape[0]):
-            _along_y(x, csm[coil], spectra, pair, y_tables, y_stages, (ny, nx))
-            for c in range(n_spectra):
-                _along_x(spectra[c * tile :], kernel[c * tile :], pair, x_tables, x_stages, nx)
-            _back_along_y(spectra, csm[coil], out, pair, y_tables, y_stages, (ny, nx))
+        spectra, pair = room_of(ny, nx)
+        add_product(x, csm, kernel, y_tables, x_tables, spectra, pair, out, y_stages, x_stages, (ny, nx))
 
     return compiled(product, column_transform)
 
@@ -173,13 +188,18 @@ class CompiledProduct:
     ----------
     shape
         (ny, nx) of the images.
+
+    Attributes
+    ----------
+    tables
+        Of the transforms along y and x, for what the product is a part of.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
         y, x = (tables(n) for n in shape)
         self._orders = y.order, x.order
-        self._tables = (y.twiddles, y.roots, y.wave), (x.twiddles, x.roots, x.wave)
+        self.tables = (y.twiddles, y.roots, y.wave), (x.twiddles, x.roots, x.wave)
         self._product = _product_of(*shape)
 
     def sorted(self, kernel: Array) -> Array:
@@ -199,5 +219,5 @@ class CompiledProduct:
             From :meth:`sorted`.
         """
         out = np.zeros_like(x)
-        self._product(x, csm, kernel, *self._tables, out)
+        self._product(x, csm, kernel, *self.tables, out)
         return from_blocks(out, self.shape)

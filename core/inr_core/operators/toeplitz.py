@@ -28,6 +28,7 @@ from inr_core.operators.nufft_backends import make_backend
 _SPECTRA_BYTES = 2**27  # of one batch on a device; a product holds about three times as much
 _KEPT_BLOCKS: MutableMapping[Tensor, tuple[int, Array]] = WeakIdKeyDictionary()  # of maps, of some version
 _ALONE = 2  # coils of a frame that a core does by itself: sharing half a millisecond of work costs as much
+_FEW_LANES = 2  # lanes that other threads of a scan need as well: a frame then goes on without waiting for one
 
 Piece = Callable[[int, slice], Tensor]
 """The product of a frame with some coils, (1, ny, nx)."""
@@ -127,6 +128,18 @@ class ToeplitzGram(LinearOperator):
         coils = [slice(i, i + each) for i in range(0, n_coils, each)]
         return torch.stack(in_lanes([partial(piece, 0, part) for part in coils])).sum(0)
 
+    @property
+    def runs_alone(self) -> bool:
+        """Whether products with a single frame are compiled ones on one thread."""
+        n, shape = len(self.csm), (self.csm.shape[-2], self.csm.shape[-1])
+        return self.csm.device.type == "cpu" and is_prepared(shape) and (n <= _ALONE or n_lanes() <= _FEW_LANES)
+
+    def in_blocks(self) -> tuple[Array, Array]:
+        """A single frame's kernel and the maps, as compiled products take them."""
+        if self._sorted is None:
+            self._sorted = compiled_product(self.csm.shape[-2:]).sorted(host_array(self.kernel)[0])
+        return self._sorted, _maps_in_blocks(self.csm)
+
     def _is_compiled(self, x: Tensor) -> bool:
         return x.dtype == self.csm.dtype == torch.complex64 and is_prepared((self.csm.shape[-2], self.csm.shape[-1]))
 
@@ -137,8 +150,8 @@ class ToeplitzGram(LinearOperator):
             host_array(self.kernel),
         )
         maps = _maps_in_blocks(self.csm)
-        if len(x) == 1 and self._sorted is None:
-            self._sorted = product.sorted(kernels[0])
+        if len(x) == 1:
+            self.in_blocks()
 
         def piece(t: int, coils: slice) -> Tensor:
             kernel = product.sorted(kernels[t]) if self._sorted is None else self._sorted

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
 from inr_core.fields.coordinates import interpolation_matrix, lattice_cells
 from inr_core.operators.linear_operator import LinearOperator
-from inr_core.solvers.compiled_change import change_of, is_single_on_host, numbers, numbers_of
+from inr_core.solvers.compiled_lattices import Lattices
 from inr_core.solvers.optical_flow import difference
 
 SPACINGS = (16, 8, 4)
@@ -30,18 +29,24 @@ class SmoothDisplacement(LinearOperator):
         Where tensors live.
     spacings
         Pixels between nodes, a level each.
+
+    Attributes
+    ----------
+    lattices
+        The same, as compiled solvers take it.
     """
 
     def __init__(self, shape: tuple[int, int], device: torch.device, spacings: tuple[int, ...] = SPACINGS) -> None:
         self.shape = shape
-        along_y = []
-        self._along_x = []
+        along_y, along_x = [], []
         for spacing in spacings:
-            to_y, to_x = (interpolation_matrix(n, n, lattice_cells(n, spacing)).to(device) for n in shape)
+            to_y, to_x = (interpolation_matrix(n, n, lattice_cells(n, spacing)) for n in shape)
             along_y.append((SPACINGS[1] / spacing) ** 0.5 * to_y)
-            self._along_x.append(to_x)
+            along_x.append(to_x)
+        self.lattices = Lattices.of(along_y, along_x)
         # All levels side by side: one product along y, the longer one, does for all of them.
-        self._along_y = torch.cat(along_y, 1)
+        self._along_y = torch.cat(along_y, 1).to(device)
+        self._along_x = [x.to(device) for x in along_x]
         self._rows = [y.shape[1] for y in along_y]
         self._sizes = [2 * rows * x.shape[1] for rows, x in zip(self._rows, self._along_x, strict=True)]
 
@@ -83,7 +88,7 @@ class ChangeModel(LinearOperator):
     image : (ny, nx) complex
         m, whose slopes and phase are taken.
     displacement
-        From nodes to (u, v).
+        From nodes to (u, v); None for a change of pixels alone.
     strength
         s: pixels that a node of unit weight may move, in units of the deviation: the weight of |nodes|^2 is that of
         a^2 + b^2.
@@ -95,14 +100,15 @@ class ChangeModel(LinearOperator):
         self,
         deviation: Tensor,
         image: Tensor,
-        displacement: SmoothDisplacement,
+        displacement: SmoothDisplacement | None,
         strength: float,
         quadrature: float = 1.0,
     ) -> None:
-        if tuple(image.shape) != displacement.shape or deviation.shape != image.shape:
+        shape = tuple(image.shape) if displacement is None else displacement.shape
+        if not (tuple(image.shape) == tuple(deviation.shape) == shape):
             raise DataError(
                 f"an image {tuple(image.shape)} and a deviation {tuple(deviation.shape)}",
-                f"(ny, nx) = {displacement.shape} of the displacement",
+                f"(ny, nx) = {shape} of the displacement",
             )
         self._displacement = displacement
         phase = torch.where(image == 0, 1, image.sgn())  # a pixel without a phase changes like any other
@@ -110,41 +116,34 @@ class ChangeModel(LinearOperator):
         self._sizes = torch.tensor([1.0, quadrature], dtype=deviation.dtype, device=deviation.device)
         self._slopes = strength * torch.stack([difference(image, -1), difference(image, -2)])
         self._n_free = 2 * image.numel()
-        self._quadrature = np.float32(quadrature)
-        self._is_compiled = is_single_on_host(self._turned)
 
     @property
     def n_numbers(self) -> int:
         """Length of the vector."""
-        return self._n_free + self._displacement.n_nodes
+        return self._n_free + (0 if self._displacement is None else self._displacement.n_nodes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(numbers,) real -> (ny, nx) complex."""
-        free, motion = x[: self._n_free], self._displacement.forward(x[self._n_free :])
-        if self._is_compiled:
-            change = torch.empty_like(self._turned)
-            u, v, along_x, along_y = (numbers(part) for part in (*motion, *self._slopes))
-            change_of(numbers(free), numbers(self._turned), self._quadrature, u, v, along_x, along_y, numbers(change))
-            return change
-        each = torch.view_as_complex(free.view(*self._turned.shape, 2) * self._sizes)
-        return self._moved(motion).addcmul_(self._turned, each)
+        each = self._turned * torch.view_as_complex(x[: self._n_free].view(*self._turned.shape, 2) * self._sizes)
+        return each if self._displacement is None else each.add_(self._moved(self._displacement, self.nodes_of(x)))
 
     def adjoint(self, y: Tensor) -> Tensor:
         """(ny, nx) complex -> (numbers,) real: the adjoint in the real inner product."""
-        if self._is_compiled:
-            free, motion = y.real.new_empty(self._n_free), y.real.new_empty(2, *y.shape)
-            along_x, along_y, u, v = (numbers(part) for part in (*self._slopes, *motion))
-            numbers_of(numbers(y), numbers(self._turned), self._quadrature, along_x, along_y, numbers(free), u, v)
-            return torch.cat([free, self._displacement.adjoint(motion)])
-        along = (y.conj() * self._slopes).real
-        each = torch.view_as_real(self._turned.conj() * y) * self._sizes
-        return torch.cat([each.flatten(), self._displacement.adjoint(along)])
+        each = (torch.view_as_real(self._turned.conj() * y) * self._sizes).flatten()
+        if self._displacement is None:
+            return each
+        return torch.cat([each, self._displacement.adjoint((y.conj() * self._slopes).real)])
 
-    def with_motion_of(self, x: Tensor, change: Tensor) -> Tensor:
-        """(numbers,): the vector with the nodes of ``x`` whose change is ``change``, (ny, nx)."""
-        motion = self._displacement.forward(x[self._n_free :])
-        free = torch.view_as_real((change - self._moved(motion)) / self._turned) / self._sizes
-        return torch.cat([free.flatten(), x[self._n_free :]])
+    def nodes_of(self, x: Tensor) -> Tensor:
+        """(numbers,) -> (nodes,): those of the displacement."""
+        return x[self._n_free :]
 
-    def _moved(self, motion: Tensor) -> Tensor:
-        return (motion * self._slopes).sum(0)
+    def numbers_with(self, nodes: Tensor | None, change: Tensor) -> Tensor:
+        """(numbers,): the vector with these nodes, if there are any, whose change is ``change``, (ny, nx)."""
+        if self._displacement is not None and nodes is not None:
+            change = change - self._moved(self._displacement, nodes)
+        free = (torch.view_as_real(change / self._turned) / self._sizes).flatten()
+        return free if nodes is None else torch.cat([free, nodes])
+
+    def _moved(self, displacement: SmoothDisplacement, nodes: Tensor) -> Tensor:
+        return (displacement.forward(nodes) * self._slopes).sum(0)

@@ -13,20 +13,17 @@ from torch import Tensor
 from inr_core.inner_products import squares
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.live import LiveParameters
-from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
-from inr_core.solvers.compiled_change import is_single_on_host, numbers, pull_variation
-from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
+from inr_core.solvers.change_model import SmoothDisplacement
+from inr_core.solvers.change_problem import ChangeProblem, change_problem
+from inr_core.solvers.compiled_change import CompiledChange
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.noise_level import combined_variance
-from inr_core.solvers.variation import SpatialVariation
 
 _CORNER = 3e-3  # of the image's maximum: differences in the plane below it are smoothed, larger ones may be edges
 _TINY = 1e-30
 _LEAST_SIGNAL = 0.01
 
-_PLANE = SpatialVariation()
-
-Iterations = Callable[[], CgPoint]
+Iterations = Callable[[], None]
 """The iterations of a part, to be done when it is called."""
 
 
@@ -60,15 +57,15 @@ class Outlook:
 
 
 class Found(NamedTuple):
-    """A change, (ny, nx), the numbers of the :class:`ChangeModel` that make it, and g lambda."""
+    """A change, (ny, nx), the nodes of the displacement that is a part of it, and g lambda."""
 
     change: Tensor
-    numbers: Tensor
+    nodes: Tensor
     weight: float
 
 
-def _done(iterations: Iterations) -> CgPoint:
-    return iterations()
+def _done(iterations: Iterations) -> None:
+    iterations()
 
 
 class ChangeSolver:
@@ -114,7 +111,7 @@ class ChangeSolver:
         kernel: Tensor,
         deviation: Tensor,
         iterations: int,
-        timed: Callable[[Iterations], CgPoint] = _done,
+        timed: Callable[[Iterations], None] = _done,
     ) -> Found:
         """The change by so many iterations.
 
@@ -132,15 +129,10 @@ class ChangeSolver:
         timed
             Does the iterations.
         """
-        prediction = data.prediction
-        model = self._model(deviation, prediction, data.scale)
-        edges = self._edges(prediction, data)
-        right = model.adjoint(data.missing - edges.pull(prediction))
-        point = CgPoint(torch.zeros_like(right), right)
-        weight = self._weight(data)
-        operator = self._operator(data, kernel, edges, model, weight)
-        numbers = timed(lambda: continue_from(operator, point, iterations)).solution
-        return Found(model.forward(numbers), numbers, weight)
+        weight, gram = self._weight(data), ToeplitzGram(kernel, data.csm)
+        problem = self._problem(deviation, data.prediction, data)
+        timed(lambda: problem.iterate(gram, weight, iterations))
+        return Found(problem.change(), problem.nodes, weight)
 
     def second(
         self,
@@ -150,7 +142,7 @@ class ChangeSolver:
         deviation: Tensor,
         found: Found,
         iterations: int,
-        timed: Callable[[Iterations], CgPoint] = _done,
+        timed: Callable[[Iterations], None] = _done,
     ) -> Tensor:
         """The change, (ny, nx), on more coils, ``csm``, from what :meth:`first` has found on a few.
 
@@ -159,33 +151,18 @@ class ChangeSolver:
         prediction, change = few.prediction, found.change
         # Past k-space is trusted to hold what has been found, which spares a product with its kernel.
         data = outlook(few.frame, csm, prediction, few.scale, change)
-        model = self._model(deviation, prediction + 0.5 * change, data.scale)
-        edges, weight = self._edges(data.prediction, data), found.weight
-        numbers = model.with_motion_of(found.numbers, change)
-        left = model.adjoint(data.missing - edges.pull(data.prediction))
-        point = CgPoint(numbers, left - weight * numbers)
-        operator = self._operator(data, kernel, edges, model, weight)
-        return model.forward(timed(lambda: continue_from(operator, point, iterations)).solution)
+        problem, gram = self._problem(deviation, prediction + 0.5 * change, data), ToeplitzGram(kernel, csm)
+        problem.start_from(change, found.nodes, found.weight)
+        timed(lambda: problem.iterate(gram, found.weight, iterations))
+        return problem.change()
 
-    def _model(self, deviation: Tensor, image: Tensor, scale: float) -> ChangeModel:
-        p = self.parameters
-        return ChangeModel(deviation, image, self._displacement, p.motion_weight / scale, p.phase_changes)
-
-    def _edges(self, image: Tensor, data: Outlook) -> Edges:
+    def _problem(self, deviation: Tensor, image: Tensor, data: Outlook) -> ChangeProblem | CompiledChange:
+        """That of the data, with the slopes of an image."""
         p = self.parameters
         weight = max(p.live_spatial * data.frame.strength * data.scale, p.live_spatial_noise * math.sqrt(data.noise))
-        return Edges(image, weight, _CORNER * data.scale)
-
-    def _operator(
-        self, data: Outlook, kernel: Tensor, edges: Edges, model: ChangeModel, weight: float
-    ) -> Callable[[Tensor], Tensor]:
-        gram = ToeplitzGram(kernel, data.csm)
-
-        def apply(numbers: Tensor) -> Tensor:
-            change = model.forward(numbers)
-            return model.adjoint(gram.forward(change[None])[0] + edges.pull(change)).add_(numbers, alpha=weight)
-
-        return apply
+        edges, strength = (weight, _CORNER * data.scale), p.motion_weight / data.scale
+        images = deviation, image, data.prediction, data.missing
+        return change_problem(*images, self._displacement, strength, p.phase_changes, edges)
 
     def _weight(self, data: Outlook) -> float:
         """G lambda, see the class."""
@@ -207,27 +184,3 @@ def outlook(
     image = prediction if change is None else prediction + change
     scale = max(math.sqrt(float(squares(image).max())), _TINY) if scale is None else scale
     return Outlook(frame, csm, image, right, missing, scale, combined_variance(frame.noise, csm))
-
-
-class Edges:
-    """The variation in the plane, by parabolas that touch its modulus at an image (ny, nx)."""
-
-    def __init__(self, image: Tensor, weight: float, corner: float) -> None:
-        self._stiffness = weight * (squares(_steps(image)).sum(0) + corner**2).rsqrt()
-        # For both parts of a pixel, as they lie side by side.
-        self._of_parts = (
-            self._stiffness[0, ..., None].expand(-1, -1, 2).flatten(1) if is_single_on_host(image) else None
-        )
-
-    def pull(self, image: Tensor) -> Tensor:
-        """The gradient at an image; linear in it."""
-        if self._of_parts is None:
-            return _PLANE.adjoint(self._stiffness * _steps(image))[0]
-        pulled, stiffness = torch.zeros_like(image), self._of_parts.numpy()
-        pull_variation(numbers(image).reshape(stiffness.shape), stiffness, numbers(pulled).reshape(stiffness.shape))
-        return pulled
-
-
-def _steps(image: Tensor) -> Tensor:
-    """(2, 1, ny, nx): differences of an image to the next pixel along x and y."""
-    return _PLANE.forward(image[None])

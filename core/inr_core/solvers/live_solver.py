@@ -13,7 +13,6 @@ from torch import Tensor
 
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.change_solver import ChangeSolver, Iterations, Outlook, outlook
-from inr_core.solvers.conjugate_gradient import CgPoint
 from inr_core.solvers.effort import Effort, EffortPlan, Spent, Times, times_of
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.joint_frames import JointFrames
@@ -141,12 +140,11 @@ class _Watch:
         self._device, self._moments = device, list[float]()
         self._look()
 
-    def timed(self, iterations: Iterations) -> CgPoint:
+    def timed(self, iterations: Iterations) -> None:
         """Do the iterations of a part."""
         self._look()
-        found = iterations()
+        iterations()
         self._look()
-        return found
 
     def _look(self) -> None:
         """Once what this thread asked of the device is done.

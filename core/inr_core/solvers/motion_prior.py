@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 from torch import Tensor
 
 from inr_core.inner_products import squares
+from inr_core.smoothing import box_mean
 from inr_core.solvers.change_solver import Outlook
 
 
@@ -66,17 +65,7 @@ class MotionPrior:
 
 def smoothed_square(image: Tensor, window: int) -> Tensor:
     """|image|^2 averaged over a square of ``window`` pixels, odd; (..., ny, nx) complex to real."""
-    square = squares(image)
-    along_y, along_x = (_box(n, window, square.dtype, square.device) for n in image.shape[-2:])
-    return along_y @ square @ along_x.T
-
-
-@cache
-def _box(n: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(n, n): the mean of ``window`` neighbours, of fewer at the ends. Two such products are faster than pooling."""
-    pixel = torch.arange(n, device=device)
-    near = ((pixel[:, None] - pixel).abs() <= window // 2).to(dtype)
-    return near / near.sum(1, keepdim=True)
+    return box_mean(squares(image), window)
 
 
 def relative(energy: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from inr_core.solvers.change_problem import change_problem
 from inr_core.solvers.conjugate_gradient import conjugate_gradient
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.motion_prior import relative, smoothed_square
@@ -48,15 +50,16 @@ def first_frame(frame: MeasuredFrame, csm: Tensor, iterations: int, weight: floa
         Of |z|^2, relative to the mean of the gram's diagonal.
     """
     each = max(1, iterations // (_ROUNDS + 1))
-    x = cg_sense(frame, csm, each, 0.25 * weight)
     gram, right, pull = frame.gram(csm), frame.right_side(csm), weight * frame.strength
+    x = torch.zeros_like(right)
+    no_phase = torch.ones_like(right)
+    blurred = change_problem(no_phase.real, no_phase, x, right)
+    blurred.iterate(gram, 0.25 * pull, each)
+    x = blurred.change()
     for _ in range(_ROUNDS):
         deviation = (relative(smoothed_square(x, _WINDOW).sqrt()) + _FLOOR).sqrt()
-        z = conjugate_gradient(
-            lambda z, d=deviation: d * gram.forward((d * z)[None])[0] + pull * z,  # type: ignore[misc]
-            deviation * right,
-            start=x / deviation,
-            iterations=each,
-        )
-        x = deviation * z
+        problem = change_problem(deviation, no_phase, x, right - gram.forward(x[None])[0])
+        problem.start_from(x, None, pull)
+        problem.iterate(gram, pull, each)
+        x = problem.change()
     return x

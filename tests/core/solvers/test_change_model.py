@@ -8,7 +8,6 @@ from torch import Tensor
 
 from inr_core.errors import DataError
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
-from inr_core.solvers.change_solver import Edges
 from oracles import adjointness_error, check_gradient, rand
 
 SHAPES = [(31, 24), (20, 33)]
@@ -105,10 +104,9 @@ def test_the_same_change_with_another_models_motion(shape: tuple[int, int]) -> N
     first, second = model(shape), model(shape, strength=0.3)
     x = numbers(first.n_numbers)
     change = first.forward(x)
-    recast = second.with_motion_of(x, change)
+    recast = second.numbers_with(first.nodes_of(x), change)
     torch.testing.assert_close(second.forward(recast), change, rtol=1e-4, atol=1e-4)
-    nodes = x[2 * shape[0] * shape[1] :]
-    torch.testing.assert_close(recast[-len(nodes) :], nodes)
+    torch.testing.assert_close(second.nodes_of(recast), first.nodes_of(x))
 
 
 def test_another_shape_is_refused() -> None:
@@ -119,21 +117,13 @@ def test_another_shape_is_refused() -> None:
         ChangeModel(torch.ones(8, 9), torch.ones(8, 9, dtype=torch.complex64), displacement(SHAPES[0]), 1.0)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, (1, 9), (9, 1)])
-def test_compiled_it_is_what_it_is_in_double_precision(shape: tuple[int, int]) -> None:
+def test_without_a_displacement_a_change_is_that_of_the_pixels() -> None:
+    shape = SHAPES[0]
     deviation, image = rand(*shape, seed=3).abs() + 0.2, rand(*shape, seed=4)
-    single = ChangeModel(deviation.float(), image.to(torch.complex64), displacement(shape), 0.7, quadrature=0.6)
-    moves = displacement(shape)
-    moves._along_y, moves._along_x = moves._along_y.double(), [x.double() for x in moves._along_x]
-    double = ChangeModel(deviation, image, moves, 0.7, quadrature=0.6)
-    x, y = numbers(single.n_numbers), rand(*shape, seed=5)
-    torch.testing.assert_close(single.forward(x), double.forward(x.double()).to(torch.complex64))
-    torch.testing.assert_close(single.adjoint(y.to(torch.complex64)), double.adjoint(y).float())
-
-
-@pytest.mark.parametrize("shape", [*SHAPES, (1, 9), (9, 1), (2, 2)])
-def test_the_pull_of_edges_compiled_is_that_of_torch(shape: tuple[int, int]) -> None:
-    image, at = rand(*shape, seed=6), rand(*shape, seed=7)
-    double = Edges(at, 0.3, 0.1).pull(image)
-    single = Edges(at.to(torch.complex64), 0.3, 0.1).pull(image.to(torch.complex64))
-    torch.testing.assert_close(single, double.to(torch.complex64), rtol=1e-5, atol=1e-6)
+    operator = ChangeModel(deviation, image, None, 0.0, 0.6)
+    assert operator.n_numbers == 2 * shape[0] * shape[1]
+    change = rand(*shape, seed=5)
+    torch.testing.assert_close(operator.forward(operator.numbers_with(None, change)), change)
+    x = torch.randn(operator.n_numbers, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    forward = torch.view_as_real(operator.forward(x)).flatten() @ torch.view_as_real(change).flatten()
+    assert float(forward) == pytest.approx(float(x @ operator.adjoint(change)), rel=1e-12)
