@@ -104,7 +104,7 @@ class SmoothMaps:
     degree
         Total degree of the polynomials: 6 fits loops around the body; more follows small coils close to the skin.
     rounds
-        Rounds of alternation.
+        Rounds of alternation from Walsh's maps; maps that are fitted again and again to more data need one each time.
     coarse
         Pixels across of the low-resolution images that Walsh's maps are taken from.
 
@@ -117,7 +117,7 @@ class SmoothMaps:
         self,
         shape: tuple[int, int],
         degree: int = 6,
-        rounds: int = 4,
+        rounds: int = 2,
         coarse: int = 32,
         device: str | torch.device = "cpu",
     ) -> None:
@@ -140,7 +140,7 @@ class SmoothMaps:
         images : (coils, ny, nx)
             Time-averaged images of each coil, at full resolution.
         maps : (coils, ny, nx)
-            Maps to improve, which takes half of the rounds; None to begin with Walsh's.
+            Maps to improve by a round; None to begin with Walsh's.
 
         Returns
         -------
@@ -159,9 +159,10 @@ class SmoothMaps:
         if images.shape[0] == 1:
             return torch.ones_like(images)
         images = images / peak
-        rounds = self.rounds if maps is None else -(-self.rounds // 2)
-        maps = self._start(images) if maps is None else maps
-        for _ in range(rounds):
+        if maps is not None:
+            return self._round(images, maps)
+        maps = self._start(images)
+        for _ in range(self.rounds):
             maps = self._round(images, maps)
         return maps
 

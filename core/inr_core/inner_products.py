@@ -19,3 +19,9 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 def energy(x: Tensor) -> Tensor:
     """|x|^2 = sum |x_i|^2 over all elements, a scalar."""
     return inner(x, x)
+
+
+def norm(image: Tensor) -> float:
+    """|x| of complex numbers, on the host."""
+    # As real numbers: torch has no vectors for the norm of complex ones.
+    return float(torch.linalg.vector_norm(torch.view_as_real(image)))

@@ -40,7 +40,8 @@ def in_lanes(work: Sequence[Callable[[], T]]) -> list[T]:
         helpers = [_pool().submit(pieces.take) for _ in range(n_helpers)]
         pieces.take()
         for helper in helpers:
-            helper.result()
+            if not helper.cancel():  # one that has not begun finds nothing to do
+                helper.result()
     return pieces.results()
 
 

@@ -126,3 +126,13 @@ def test_an_error_of_work_beside_waits_for_who_asks() -> None:
     failed = beside(lambda: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         failed.result()
+
+
+@pytest.mark.usefixtures("two_lanes")
+def test_a_lane_that_is_busy_elsewhere_is_not_waited_for() -> None:
+    free = threading.Event()
+    busy = lanes._pool().submit(free.wait, 10)
+    assert in_lanes([lambda: 1, lambda: 2]) == [1, 2]
+    assert not busy.done()
+    free.set()
+    assert busy.result()

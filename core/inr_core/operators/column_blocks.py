@@ -6,58 +6,19 @@ block's rows is done to vectors, and a block with all that is computed in it sta
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
-from zlib import crc32
-
 import numpy as np
 from numba import njit
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-logger = logging.getLogger(__name__)
+from inr_core.compiling import Array, compiled
 
 W = 16
 """Columns of a block: two vectors of 8 numbers; 128 rows of them, complex, are half of a first cache."""
-
-Array = np.ndarray[Any, Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @njit(forceinline=True)
 def n_blocks(n: int) -> int:
     """Blocks of n columns."""
     return -(-n // W)
-
-
-def compiled(function: Function, *parts: ModuleType) -> Function:
-    """The function compiled when it is first called, kept on disk, and run without the interpreter's lock.
-
-    Sums of products may be fused, and NaNs are not kept apart: samples that have some are refused before.
-
-    Parameters
-    ----------
-    function
-        Numbers that it takes from around it are constants of what is compiled.
-    parts
-        Other modules whose functions are compiled into it: what is kept is of no use when one of these changes.
-    """
-    if parts:
-        sources = b"".join(Path(str(part.__file__)).read_bytes() for part in parts)
-        function.__qualname__ += f"_{crc32(sources):08x}"  # a part of the name under which it is kept
-    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
-    try:
-        made: Function = njit(cache=True, **options)(function)
-    except RuntimeError as error:  # no folder that can be written to
-        logger.warning(
-            "compiled anew in each process: %s; set NUMBA_CACHE_DIR to a folder that can be written to", error
-        )
-        made = njit(**options)(function)
-    return made
 
 
 @compiled
@@ -88,12 +49,6 @@ def _sorted(kernel, y_order, x_order, blocks, scale, out):
             o = (2 * (wave // 2 * blocks + c) + wave % 2) * nx * W + j
             for x in range(nx):
                 out[o + x_order[x] * W] = kernel[wave, y, x] * scale
-
-
-def host_array(tensor: Tensor) -> Array:
-    """A tensor on the host as an array, in the same memory unless it is a lazy conjugate."""
-    array: Array = tensor.detach().resolve_conj().numpy()
-    return array
 
 
 def in_blocks(images: Array) -> Array:

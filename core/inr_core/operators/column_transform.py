@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import overload
 
-from inr_core.operators.column_blocks import Array, W
+from inr_core.compiling import PART_OPTIONS, Array, part
+from inr_core.operators.column_blocks import W
 
 _PRIMES = (3, 5, 7, 11, 13)
 _STAGES = 6  # at most, of a transform
 
 ROOM = 2 * _PRIMES[-1] * W
 """Numbers behind a block that a stage may write to."""
-
-_OPTIONS: dict[str, Any] = {"fastmath": True, "error_model": "numpy", "forceinline": True}
-part = njit(**_OPTIONS)
-"""Compiled into what calls it."""
 
 
 def radices(n: int) -> tuple[int, ...] | None:
@@ -96,7 +92,7 @@ def _stage(d, re, im, t, o, roots, ro, n, q, ones, before):
     raise NotImplementedError("it is chosen by its radix when it is compiled")
 
 
-@overload(_stage, jit_options=_OPTIONS)
+@overload(_stage, jit_options=PART_OPTIONS)
 def _chosen(d, re, im, t, o, roots, ro, n, q, ones, before):
     return {0: _none, 2: _by_two, 3: _by_three, 4: _by_four, 8: _by_eight}.get(len(ones), _by_sums)
 

@@ -16,9 +16,10 @@ from functools import cache
 
 import numpy as np
 
+from inr_core.compiling import Array, compiled, part
 from inr_core.operators import column_transform
-from inr_core.operators.column_blocks import Array, W, compiled, from_blocks, n_blocks, sorted_kernel
-from inr_core.operators.column_transform import ROOM, back, part, radices, stages, tables, there, turned
+from inr_core.operators.column_blocks import W, from_blocks, n_blocks, sorted_kernel
+from inr_core.operators.column_transform import ROOM, back, radices, stages, tables, there, turned
 
 _PREPARED = set[tuple[int, int]]()
 

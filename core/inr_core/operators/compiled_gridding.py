@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from inr_core.compiling import Array, compiled, part
 from inr_core.errors import DataError
 from inr_core.operators import column_transform
-from inr_core.operators.column_blocks import Array, W, compiled
-from inr_core.operators.column_transform import ROOM, part, radices, stages, tables, there
+from inr_core.operators.column_blocks import W
+from inr_core.operators.column_transform import ROOM, radices, stages, tables, there
 from inr_core.operators.compiled_gram import is_prepared
 
 _FINER = 1.5  # at least, is the grid than the images

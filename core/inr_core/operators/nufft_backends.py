@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inr_core.compiling import host_array
 from inr_core.errors import MissingDependencyError, ParameterError
-from inr_core.operators.column_blocks import host_array
 from inr_core.operators.compiled_gridding import gridded, grids
 
 logger = logging.getLogger(__name__)

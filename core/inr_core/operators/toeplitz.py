@@ -10,23 +10,28 @@ spectrum of n x n stays in a core's cache where one of 2n x 2n does not.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, MutableMapping
 from functools import cache, partial
+from weakref import ref
 
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from inr_core.batches import at_once
+from inr_core.compiling import Array, host_array
 from inr_core.errors import DataError
 from inr_core.lanes import in_lanes, n_lanes
-from inr_core.operators.column_blocks import Array, host_array, in_blocks
+from inr_core.operators.column_blocks import in_blocks
 from inr_core.operators.compiled_gram import compiled_product, is_prepared
 from inr_core.operators.linear_operator import LinearOperator
 from inr_core.operators.nufft_backends import make_backend
 
 _SPECTRA_BYTES = 2**27  # of one batch on a device; a product holds about three times as much
 _KEPT_BLOCKS: MutableMapping[Tensor, tuple[int, Array]] = WeakIdKeyDictionary()  # of maps, of some version
+# The newest kernels as compiled products take them: a live frame has three, and four products with some of them.
+_KEPT_KERNELS = deque[tuple[ref[Tensor], int, Array]](maxlen=4)
 _ALONE = 2  # coils of a frame that a core does by itself: sharing half a millisecond of work costs as much
 _FEW_LANES = 2  # lanes that other threads of a scan need as well: a frame then goes on without waiting for one
 
@@ -137,7 +142,7 @@ class ToeplitzGram(LinearOperator):
     def in_blocks(self) -> tuple[Array, Array]:
         """A single frame's kernel and the maps, as compiled products take them."""
         if self._sorted is None:
-            self._sorted = compiled_product(self.csm.shape[-2:]).sorted(host_array(self.kernel)[0])
+            self._sorted = _sorted(self.kernel)
         return self._sorted, _maps_in_blocks(self.csm)
 
     def _is_compiled(self, x: Tensor) -> bool:
@@ -174,6 +179,16 @@ class ToeplitzGram(LinearOperator):
     def adjoint(self, y: Tensor) -> Tensor:
         """The same as forward: weights are real."""
         return self.forward(y)
+
+
+def _sorted(kernel: Tensor) -> Array:
+    """A frame's kernel as compiled products take it."""
+    for kept, version, blocks in list(_KEPT_KERNELS):
+        if kept() is kernel and version == kernel._version:
+            return blocks
+    blocks = compiled_product(kernel.shape[-2:]).sorted(host_array(kernel)[0])
+    _KEPT_KERNELS.append((ref(kernel), kernel._version, blocks))
+    return blocks
 
 
 def _maps_in_blocks(csm: Tensor) -> Array:

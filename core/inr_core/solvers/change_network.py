@@ -6,6 +6,7 @@ beside this file, are learnt from scenes made of random numbers (``training/``),
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inr_core.compiling import is_single_on_host
 from inr_core.errors import DataError
+from inr_core.solvers.compiled_prior import maps_of
 
 N_MAPS = 9
 """Maps that it looks at, see :func:`network_maps`."""
@@ -66,20 +69,21 @@ def _coarse() -> nn.Conv2d:
 
 
 def network_maps(
-    prediction: Tensor, missing: Tensor, last_change: Tensor, deviation: Tensor, acceleration: float
+    images: tuple[Tensor, Tensor, Tensor], deviation: Tensor, scale: float, strength: float, acceleration: float
 ) -> Tensor:
     """What the network looks at: it knows neither units nor phase.
 
     Parameters
     ----------
-    prediction : (ny, nx)
-        The image that is expected, divided by its maximum.
-    missing : (ny, nx)
-        What it does not explain of the gridded data, in the same units.
-    last_change : (ny, nx)
-        How the frame before differed from its prediction, in the same units.
+    images : three of (ny, nx)
+        The one that is expected, what it does not explain of the gridded data, and how the frame before differed from
+        its prediction.
     deviation : (ny, nx)
         What the last frames' changes alone let expect; see :class:`~inr_core.solvers.motion_prior.MotionPrior`.
+    scale
+        Maximum of the image that is expected.
+    strength
+        Of the gridded data, see :class:`~inr_core.solvers.frames.MeasuredFrame`.
     acceleration
         Matrix over spokes.
 
@@ -87,6 +91,11 @@ def network_maps(
     -------
     (9, ny, nx) float32
     """
+    acceleration = math.log2(acceleration) / 4
+    if is_single_on_host(images[0]):
+        scales, corners = (scale, strength * scale), (_CORNER, _DEVIATION_CORNER)
+        return maps_of(images, deviation, scales, corners, acceleration)
+    prediction, missing, last_change = images[0] / scale, images[1] / (strength * scale), images[2] / scale
     back = torch.where(prediction == 0, 1, prediction.sgn()).conj()
     changed, missed = last_change * back, missing * back
     known = prediction.abs()
@@ -100,7 +109,7 @@ def network_maps(
             _logarithm(changed),
             _logarithm(missed),
             torch.log(deviation + _DEVIATION_CORNER),
-            torch.full_like(known, np.log2(acceleration) / 4),
+            torch.full_like(known, acceleration),
         ]
     )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from inr_core.compiling import is_single_on_host
 from inr_core.inner_products import squares
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
-from inr_core.solvers.compiled_change import CompiledChange, is_single_on_host
+from inr_core.solvers.compiled_change import CompiledChange
 from inr_core.solvers.conjugate_gradient import CgPoint, continue_from
 from inr_core.solvers.variation import SpatialVariation
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from inr_core.inner_products import squares
+from inr_core.compiling import is_single_on_host
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.live import LiveParameters
+from inr_core.solvers import compiled_outlook
 from inr_core.solvers.change_model import SmoothDisplacement
 from inr_core.solvers.change_problem import ChangeProblem, change_problem
 from inr_core.solvers.compiled_change import CompiledChange
@@ -166,7 +167,11 @@ class ChangeSolver:
 
     def _weight(self, data: Outlook) -> float:
         """G lambda, see the class."""
-        noise, g, energy = data.noise, data.frame.strength, float(squares(data.missing).mean())
+        noise, g, energy = (
+            data.noise,
+            data.frame.strength,
+            float(torch.linalg.vector_norm(data.missing)) ** 2 / data.missing.numel(),
+        )
         share = noise / max(energy - noise, _LEAST_SIGNAL * energy)
         return g * (self.parameters.prior_weight + self._noise_weight * share)
 
@@ -179,8 +184,13 @@ def outlook(
     change: Tensor | None = None,
 ) -> Outlook:
     """What a frame and some of its coils, those of ``csm``, say of a prediction, (ny, nx), or of that and a change."""
-    right = frame.right_side(csm)
-    missing = right - frame.explained(csm, prediction, change)
+    explained = frame.explained(csm, prediction, change)
     image = prediction if change is None else prediction + change
-    scale = max(math.sqrt(float(squares(image).max())), _TINY) if scale is None else scale
-    return Outlook(frame, csm, image, right, missing, scale, combined_variance(frame.noise, csm))
+    if is_single_on_host(image):
+        right, missing, largest, power = compiled_outlook.look(csm, frame.coil_images, explained, image)
+        noise = frame.noise * power
+    else:
+        right = frame.right_side(csm)
+        missing, largest = right - explained, float(image.abs().max())
+        noise = combined_variance(frame.noise, csm)
+    return Outlook(frame, csm, image, right, missing, max(largest, _TINY) if scale is None else scale, noise)

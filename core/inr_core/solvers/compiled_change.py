@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inr_core.compiling import compiled, host_array, in_turn, part
 from inr_core.operators import column_blocks, column_transform, compiled_gram
-from inr_core.operators.column_blocks import Array, W, compiled, host_array
-from inr_core.operators.column_transform import part, stages
+from inr_core.operators.column_blocks import W
+from inr_core.operators.column_transform import stages
 from inr_core.operators.compiled_gram import add_product, compiled_product, room_of
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers import compiled_lattices
@@ -129,7 +130,7 @@ def _rows_of(image, rows):
 
 
 @part
-def _in_turn(rows, image):
+def _rows_in_turn(rows, image):
     ny, nx = rows.shape[0], rows.shape[1] // 2
     for y in range(ny):
         row, to = rows[y], image[y]
@@ -210,7 +211,7 @@ def _change_of(numbers, model, lattices, image):
     ny, nx = model[0].shape[0], model[0].shape[1] // 2
     change, lines = np.empty((ny, 2 * nx), np.float32), np.empty((2 * lattices[0][:, 0].sum(), nx), np.float32)
     _change_rows(numbers, model, lattices, change, lines)
-    _in_turn(change, image)
+    _rows_in_turn(change, image)
 
 
 @_compiled
@@ -280,16 +281,6 @@ def _iterations_of(ny: int, nx: int) -> Callable[..., None]:
     return compiled(iterate, column_blocks, column_transform, compiled_gram, compiled_lattices)
 
 
-def is_single_on_host(image: Tensor) -> bool:
-    """Whether an image is one that these functions can take."""
-    return image.device.type == "cpu" and image.dtype == torch.complex64
-
-
-def _parts(image: Tensor) -> Array:
-    """An image (ny, nx) complex64 as numbers in turn, (ny, 2 nx), in the same memory if it can be."""
-    return np.ascontiguousarray(host_array(image)).view(np.float32)
-
-
 class CompiledChange:
     """What :class:`~inr_core.solvers.change_solver.ChangeProblem` is, and does, for single precision on a CPU.
 
@@ -317,7 +308,7 @@ class CompiledChange:
         self._solution = np.zeros_like(self._residual)
         _set_up(
             np.ascontiguousarray(host_array(deviation)),
-            *(_parts(one) for one in (image, base, missing)),
+            *(in_turn(one) for one in (image, base, missing)),
             np.float32(strength),
             (np.float32(edges[0]), np.float32(edges[1])),
             self._model,
@@ -332,7 +323,7 @@ class CompiledChange:
             (self._solution, self._residual),
             np.empty(0, np.float32) if nodes is None else host_array(nodes),
         )
-        _start_from(_parts(change), motion, np.float32(weight), self._model, self._lattices, *vectors)
+        _start_from(in_turn(change), motion, np.float32(weight), self._model, self._lattices, *vectors)
 
     def iterate(self, gram: ToeplitzGram, weight: float, iterations: int) -> None:
         """Conjugate gradients."""
@@ -344,14 +335,14 @@ class CompiledChange:
             return
         direction, size, change = self._residual.copy(), _size_of(self._residual), self._image()
         for _ in range(iterations):
-            _change_of(direction, self._model, self._lattices, _parts(change))
+            _change_of(direction, self._model, self._lattices, in_turn(change))
             explained = gram.forward(change[None])[0]
-            size = _step(_parts(change), _parts(explained), direction, *arrays, size)
+            size = _step(in_turn(change), in_turn(explained), direction, *arrays, size)
 
     def change(self) -> Tensor:
         """(ny, nx) complex64: of the numbers so far."""
         change = self._image()
-        _change_of(self._solution, self._model, self._lattices, _parts(change))
+        _change_of(self._solution, self._model, self._lattices, in_turn(change))
         return change
 
     @property

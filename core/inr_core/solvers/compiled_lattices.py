@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from inr_core.operators.column_blocks import Array
-from inr_core.operators.column_transform import part
+from inr_core.compiling import Array, part
 
 
 class Lattices(NamedTuple):

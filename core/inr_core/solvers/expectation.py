@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from inr_core.inner_products import energy
+from inr_core.inner_products import norm
 
 LOST = 0.6  # part of what a prediction usually explains that must be missing for a sudden change
 LOST_BETWEEN_SCANS = 0.5  # the same where another scan predicts, whose coils may have been others
@@ -52,5 +52,4 @@ class Expectation:
 
 def residual(missing: Tensor, right: Tensor) -> float:
     """|b - G p| / |b|: 0 for data of zeros."""
-    left, whole = (energy(x) for x in (missing, right))
-    return float((left / whole.clamp_min(torch.finfo(whole.dtype).tiny)).sqrt())
+    return norm(missing) / max(norm(right), torch.finfo(right.dtype).tiny)

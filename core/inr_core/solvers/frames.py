@@ -101,7 +101,8 @@ class MeasuredFrame:
 
     def right_side(self, csm: Tensor) -> Tensor:
         """(ny, nx): b = S^H F^H W y, what data consistency pulls towards; of the first coils, if maps are fewer."""
-        return (csm.conj() * self.coil_images[: len(csm)]).sum(0)
+        right: Tensor = torch.linalg.vecdot(csm, self.coil_images[: len(csm)], dim=0)
+        return right
 
     def gram(self, csm: Tensor) -> ToeplitzGram:
         """S^H F^H W F S of this frame."""

@@ -71,14 +71,16 @@ class JointFrames(MeasuredFrame):
     ) -> JointFrames:
         """Of parts, which have a weight of 1, and others as (a_i, w_i, frame)."""
         frames = [*((a, 1.0, part) for a, part in zip(shares, parts, strict=True)), *more]
+        kernels = [frame.kernel for *_, frame in frames]
+        once, twice = [w * a for a, w, _ in frames], [w * a * a for a, w, _ in frames]
         return cls(
             index=parts[-1].index,
-            coil_images=sum(w * a * frame.coil_images for a, w, frame in frames),  # type: ignore[arg-type]
-            kernel=sum(w * a * a * frame.kernel for a, w, frame in frames),  # type: ignore[arg-type]
+            coil_images=_sum(once, [frame.coil_images for *_, frame in frames]),
+            kernel=_sum(twice, kernels),
             n_spokes=max(1, round(sum(w * a * a * frame.n_spokes for a, w, frame in frames))),
             strength=sum(w * a * a * frame.strength for a, w, frame in frames),
             noise=sum((w * a) ** 2 * frame.noise for a, w, frame in frames),
-            prediction_kernel=sum(w * a * frame.kernel for a, w, frame in frames),  # type: ignore[arg-type]
+            prediction_kernel=_sum(once, kernels),
             parts=tuple(parts),
             shares=shares,
         )
@@ -99,3 +101,10 @@ class JointFrames(MeasuredFrame):
         """Those of its parts, (ny, nx), given the prediction of them and the image of the last."""
         change = last - prediction
         return [torch.add(prediction, change, alpha=a) for a in self.shares]
+
+
+def _sum(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
+    total = weights[0] * parts[0]
+    for weight, part in zip(weights[1:], parts[1:], strict=True):
+        total.add_(part, alpha=weight)
+    return total

@@ -43,7 +43,6 @@ class LearnedPrior(MotionPrior):
 
     def maps(self, seen: Outlook) -> Tensor:
         """(9, ny, nx): what the network is asked with."""
-        by_rule, scale, frame = super().expected(seen), seen.scale, seen.frame
         last = torch.zeros_like(seen.prediction) if self._last is None else self._last
-        missing = seen.missing / (frame.strength * scale)
-        return network_maps(seen.prediction / scale, missing, last / scale, by_rule, frame.acceleration)
+        images = seen.prediction, seen.missing, last
+        return network_maps(images, super().expected(seen), seen.scale, seen.frame.strength, seen.frame.acceleration)

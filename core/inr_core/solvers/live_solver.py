@@ -109,7 +109,7 @@ class LiveSolver:
         effort = self._effort(frame, len(csm), remaining_s)
         watch = _Watch(frame.kernel.device)
         past = self._past_kernel if self._past_kernel is not None else torch.zeros_like(frame.kernel)
-        kernel = frame.kernel + self._history_weight(frame) * past
+        kernel = torch.add(frame.kernel, past, alpha=self._history_weight(frame))
         expected = self.prior.expected(seen)
         found = self._solver.first(seen, kernel, expected, effort.first, watch.timed)
         change = found.change
@@ -119,7 +119,7 @@ class LiveSolver:
         self.plan.measured(effort, *watch.spent())
         self.last_effort, self._thorough = effort, False
         self.prior.update(change)
-        self._past_kernel = _FADE * past + frame.kernel
+        self._past_kernel = torch.add(frame.kernel, past, alpha=_FADE)
         return seen.prediction + change
 
     def _effort(self, frame: MeasuredFrame, coils: int, remaining_s: float) -> Effort:

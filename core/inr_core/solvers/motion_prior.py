@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from inr_core.compiling import is_single_on_host
 from inr_core.inner_products import squares
 from inr_core.smoothing import box_mean
+from inr_core.solvers import compiled_prior
 from inr_core.solvers.change_solver import Outlook
 
 
@@ -56,15 +58,21 @@ class MotionPrior:
         return self._deviation(smoothed_square(change, 3).sqrt(), self._floor(prediction))
 
     def _floor(self, prediction: Tensor) -> Tensor:
+        if is_single_on_host(prediction):
+            return compiled_prior.floor_of(prediction, self.floor, self.window)
         brightness = relative(smoothed_square(prediction, self.window).sqrt())
         return self.floor * (0.5 + 0.5 * brightness)
 
     def _deviation(self, energy: Tensor, floor: Tensor) -> Tensor:
+        if energy.device.type == "cpu" and energy.dtype == torch.float32:
+            return compiled_prior.deviation_of(energy, floor, self.floor)
         return ((relative(energy) + floor) / (1 + self.floor)).sqrt()
 
 
 def smoothed_square(image: Tensor, window: int) -> Tensor:
     """|image|^2 averaged over a square of ``window`` pixels, odd; (..., ny, nx) complex to real."""
+    if image.ndim == 2 and is_single_on_host(image):
+        return compiled_prior.smoothed_square(image, window)
     return box_mean(squares(image), window)
 
 

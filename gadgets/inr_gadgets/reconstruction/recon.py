@@ -245,7 +245,9 @@ class ReconGadget(Gadget):
         if live.for_data and not ahead:
             yield from self._leaving(live.waited())  # with one of many spokes it would not change evenly
         together = max(1, len(live) if ahead else 1 + len(live))
-        state.method.due = math.inf if self.parameters.deterministic else schedule.due(frame, turn, together)
+        state.method.due = (
+            math.inf if self.parameters.deterministic else schedule.due(frame, turn, together, ahead=ahead)
+        )
         if self._may_wait(frame, turn, state, running, ahead):
             live.wait(state, frame, *data)
             return

@@ -9,10 +9,11 @@ from inr_core.solvers.effort import running_mean
 from inr_gadgets.frame import Frame
 
 _DISPLAY_S = 0.04  # sooner than this nobody sees an image
+_DISPLAY_AHEAD_S = 0.05  # the same of one that has waited for the next frame: worth 0.15 dB at 5 spokes
 _TOO_LATE = 6.0  # times the time between frames that a frame has waited: a slow beginning is made up for without
 _TOO_LATE_AHEAD = (2.0, 5.0)  # the same where images wait for the next frame's data: for one more, for two
 _TOGETHER = 0.5  # of the time between frames that each frame gets which is reconstructed with others
-_LATE = 0.75  # of the time between frames that a late one gets
+_LATE = 0.9  # of the time between frames that a late one gets
 _FORGIVEN = 0.97  # part of a step's time that is remembered when there was none for it
 
 
@@ -67,12 +68,13 @@ class Schedule:
         late = [now - frame.arrived > times * self.interval_s for times in (_TOO_LATE_AHEAD if ahead else (_TOO_LATE,))]
         return sum(late) + ahead if any(late) else 0
 
-    def due(self, frame: Frame, now: float, together: int = 1) -> float:
+    def due(self, frame: Frame, now: float, together: int = 1, *, ahead: bool = False) -> float:
         """When the image of the frame that arrived last should be ready, on the monotonic clock.
 
         Infinity where nobody waits for it. A frame has most of the time between frames from when its turn comes, even
         where that is late: a delay is made up for in a few frames, and not by the work on one of them. Of frames that
-        are reconstructed ``together`` each has half of it.
+        are reconstructed ``together`` each has half of it. ``ahead`` says that it is the next frame of another, whose
+        image it is that is due.
 
         Frames that come much faster than the sequence can play them are a file's: nobody waits for those.
         """
@@ -80,7 +82,7 @@ class Schedule:
         if not self.interval_s > 0.5 * duration_s > 0:
             return math.inf
         interval_s = self._usual_interval(duration_s)
-        time_s = self.latency_s or max(duration_s, interval_s, _DISPLAY_S)
+        time_s = self.latency_s or max(duration_s, interval_s, _DISPLAY_AHEAD_S if ahead else _DISPLAY_S)
         on_time = frame.arrived + time_s * min(1.0, (self.together + 1) / frame.partitions)
         part = _LATE if together == 1 else _TOGETHER * together
         return max(on_time, now + part * interval_s / frame.partitions)

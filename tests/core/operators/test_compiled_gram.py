@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from inr_core.operators import column_blocks, toeplitz
-from inr_core.operators.column_blocks import W, compiled, from_blocks, in_blocks
+from inr_core import compiling
+from inr_core.compiling import compiled
+from inr_core.operators import toeplitz
+from inr_core.operators.column_blocks import W, from_blocks, in_blocks
 from inr_core.operators.column_transform import radices, tables
 from inr_core.operators.compiled_gram import compiled_product, is_prepared, prepare
 from inr_core.operators.toeplitz import ToeplitzGram
@@ -129,7 +131,7 @@ def test_without_a_folder_to_keep_it_in_it_says_so(
             raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
         return lambda function: function
 
-    monkeypatch.setattr(column_blocks, "njit", refuses)
+    monkeypatch.setattr(compiling, "njit", refuses)
     with caplog.at_level(logging.WARNING):
         assert compiled(max)(1, 2) == 2
     assert "compiled anew in each process: cannot cache function 'f'" in caplog.text

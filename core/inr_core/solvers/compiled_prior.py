@@ -1,0 +1,164 @@
+"""What a live frame's prior computes pixel by pixel, compiled for a CPU; images as numbers in turn, (ny, 2 nx).
+
+As operations of torch it is a hundred small ones for each frame, and after each of them a thread that reads readouts
+may be next to have the interpreter.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inr_core.compiling import compiled, host_array, in_turn, part
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+@part
+def _box_mean(square, window, out):
+    """The mean over a square of ``window`` pixels, odd, of those of them that there are.
+
+    Differences of running sums, which are exact enough in double precision.
+    """
+    ny, nx = square.shape
+    half = window // 2
+    rows = np.zeros((ny + 1, nx), np.float64)
+    for y in range(ny):
+        for x in range(nx):
+            rows[y + 1, x] = rows[y, x] + square[y, x]
+    sums = np.empty(nx + 1, np.float64)
+    sums[0] = 0
+    for y in range(ny):
+        first, last = max(y - half, 0), min(y + half + 1, ny)
+        for x in range(nx):
+            sums[x + 1] = sums[x] + (rows[last, x] - rows[first, x])
+        for x in range(nx):
+            left, right = max(x - half, 0), min(x + half + 1, nx)
+            out[y, x] = max((sums[right] - sums[left]) / ((last - first) * (right - left)), 0.0)
+
+
+@part
+def _squares(image, out):
+    ny, nx = out.shape
+    for y in range(ny):
+        row, to = image[y], out[y]
+        for x in range(nx):
+            to[x] = row[2 * x] * row[2 * x] + row[2 * x + 1] * row[2 * x + 1]
+
+
+@part
+def _mean(values):
+    total = 0.0
+    for y in range(values.shape[0]):
+        row, some = values[y], np.float32(0)
+        for x in range(row.size):
+            some += row[x]
+        total += float(some)
+    return max(total / values.size, _TINY)
+
+
+@compiled
+def _smoothed_square_of(image, window, out):
+    square = np.empty_like(out)
+    _squares(image, square)
+    _box_mean(square, window, out)
+
+
+@compiled
+def _floor_of(image, least, window, out):
+    square = np.empty_like(out)
+    _squares(image, square)
+    _box_mean(square, window, out)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] = math.sqrt(out[y, x])
+    share = np.float32(0.5 / _mean(out))
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] = least * (np.float32(0.5) + share * out[y, x])
+
+
+@compiled
+def _deviation_of(energy, floor, least, out):
+    share = np.float32(1 / _mean(energy))
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] = math.sqrt((share * energy[y, x] + floor[y, x]) / (1 + least))
+
+
+@part
+def _logarithm(re, im, corner):
+    return math.log(math.sqrt(re * re + im * im) + corner) * np.float32(0.25) + np.float32(1)
+
+
+@compiled
+def _maps_of(prediction, missing, last, deviation, scale, missing_scale, corner, deviation_corner, acceleration, maps):
+    ny, nx = deviation.shape
+    for y in range(ny):
+        p, m, c, d = prediction[y], missing[y], last[y], deviation[y]
+        for x in range(nx):
+            re, im = scale * p[2 * x], scale * p[2 * x + 1]
+            size = math.sqrt(re * re + im * im)
+            a, b = (re / size, im / size) if size > 0 else (np.float32(1), np.float32(0))
+            maps[0, y, x] = size
+            changed, turned = scale * c[2 * x], scale * c[2 * x + 1]
+            maps[1, y, x], maps[2, y, x] = changed * a + turned * b, turned * a - changed * b
+            missed, astray = missing_scale * m[2 * x], missing_scale * m[2 * x + 1]
+            maps[3, y, x], maps[4, y, x] = missed * a + astray * b, astray * a - missed * b
+            maps[5, y, x] = _logarithm(changed, turned, corner)
+            maps[6, y, x] = _logarithm(missed, astray, corner)
+            maps[7, y, x] = math.log(d[x] + deviation_corner)
+            maps[8, y, x] = acceleration
+
+
+def smoothed_square(image: Tensor, window: int) -> Tensor:
+    """As :func:`~inr_core.solvers.motion_prior.smoothed_square` of a single image."""
+    out = torch.empty(image.shape)
+    _smoothed_square_of(in_turn(image), window, out.numpy())
+    return out
+
+
+def floor_of(image: Tensor, least: float, window: int) -> Tensor:
+    """Least D^2 of :class:`~inr_core.solvers.motion_prior.MotionPrior`."""
+    out = torch.empty(image.shape)
+    _floor_of(in_turn(image), np.float32(least), window, out.numpy())
+    return out
+
+
+def deviation_of(energy: Tensor, floor: Tensor, least: float) -> Tensor:
+    """D of :class:`~inr_core.solvers.motion_prior.MotionPrior`."""
+    out = torch.empty(energy.shape)
+    _deviation_of(host_array(energy), host_array(floor), np.float32(least), out.numpy())
+    return out
+
+
+def maps_of(
+    images: tuple[Tensor, Tensor, Tensor],
+    deviation: Tensor,
+    scales: tuple[float, float],
+    corners: tuple[float, float],
+    acceleration: float,
+) -> Tensor:
+    """As :func:`~inr_core.solvers.change_network.network_maps`.
+
+    Parameters
+    ----------
+    images
+        Prediction, what it leaves of the data, the last change, in the data's units.
+    deviation
+        By rule.
+    scales
+        What images, and what is left of the data, are divided by.
+    corners
+        Of the logarithms of changes and of the deviation.
+    acceleration
+        The last map.
+    """
+    maps = torch.empty(9, *deviation.shape)
+    arrays = [in_turn(image) for image in images]
+    small = [np.float32(x) for x in (1 / scales[0], 1 / scales[1], *corners, acceleration)]
+    _maps_of(*arrays, host_array(deviation), *small, maps.numpy())  # type: ignore[call-arg]
+    return maps
