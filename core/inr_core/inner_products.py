@@ -21,7 +21,8 @@ def energy(x: Tensor) -> Tensor:
     return inner(x, x)
 
 
-def norm(image: Tensor) -> float:
-    """|x| of complex numbers, on the host."""
+def norm(image: Tensor) -> Tensor:
+    """|x| of complex numbers, a scalar."""
     # As real numbers: torch has no vectors for the norm of complex ones.
-    return float(torch.linalg.vector_norm(torch.view_as_real(image)))
+    size: Tensor = torch.linalg.vector_norm(torch.view_as_real(image))
+    return size

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from inr_core.compiling import is_single_on_host
+from inr_core.inner_products import norm
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers import compiled_outlook
@@ -167,11 +168,7 @@ class ChangeSolver:
 
     def _weight(self, data: Outlook) -> float:
         """G lambda, see the class."""
-        noise, g, energy = (
-            data.noise,
-            data.frame.strength,
-            float(torch.linalg.vector_norm(data.missing)) ** 2 / data.missing.numel(),
-        )
+        noise, g, energy = data.noise, data.frame.strength, float(norm(data.missing)) ** 2 / data.missing.numel()
         share = noise / max(energy - noise, _LEAST_SIGNAL * energy)
         return g * (self.parameters.prior_weight + self._noise_weight * share)
 
@@ -191,6 +188,6 @@ def outlook(
         noise = frame.noise * power
     else:
         right = frame.right_side(csm)
-        missing, largest = right - explained, float(image.abs().max())
+        missing, largest = right - explained, float(image.abs().max()) if scale is None else scale
         noise = combined_variance(frame.noise, csm)
     return Outlook(frame, csm, image, right, missing, max(largest, _TINY) if scale is None else scale, noise)

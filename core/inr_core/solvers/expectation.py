@@ -52,4 +52,4 @@ class Expectation:
 
 def residual(missing: Tensor, right: Tensor) -> float:
     """|b - G p| / |b|: 0 for data of zeros."""
-    return norm(missing) / max(norm(right), torch.finfo(right.dtype).tiny)
+    return float(norm(missing) / norm(right).clamp_min(torch.finfo(right.dtype).tiny))
