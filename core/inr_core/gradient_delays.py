@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class GradientDelays:
         """(2, 2) S, samples."""
         return np.array([[self.sx, self.sxy], [self.sxy, self.sy]])
 
-    @property
+    @cached_property  # asked for several times in each frame
     def largest(self) -> float:
         """The largest shift of any spoke, samples."""
         return float(np.abs(np.linalg.eigvalsh(self.matrix)).max())

@@ -1,4 +1,4 @@
-"""Radial trajectories: the golden angle and its families, spokes, and their density compensation.
+"""Radial trajectories: the golden angle and its families, and spokes.
 
 Angles are in degrees where they describe a scheme and in radians where they describe spokes; k-space is in cycles per
 pixel of the reconstructed matrix. NumPy only: the buffer gadget, which must start without torch, uses this module.
@@ -12,14 +12,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from inr_core.errors import DataError, ParameterError
+from inr_core.errors import ParameterError
 
 GOLDEN_RATIO = (1.0 + math.sqrt(5.0)) / 2.0
 GOLDEN_ANGLE_DEG = 180.0 / GOLDEN_RATIO
 """111.246 degrees: 180 * 2 / (1 + sqrt 5)."""
-
-_BAND_EDGE = 1e-3  # of the edge of k-space: rounding, not another frequency
-_SQUARE = 1e-3  # by which pixels that are meant to be square may miss it: the fit's rounding
 
 Base = Literal["pi", "2pi"]
 _BASE_DEG = {"pi": 180.0, "2pi": 360.0}
@@ -137,93 +134,6 @@ def radial_trajectory(
     theta = np.atleast_1d(np.asarray(angles, dtype=np.float64))
     direction = np.stack([np.cos(theta), aspect * np.sin(theta)], axis=-1)
     return np.asarray(radius[None, :, None] * direction[:, None, :], dtype=np.float32)
-
-
-def ramp_density(
-    traj: NDArray[np.float32], matrix: tuple[int, int], *, aspect: float | None = None
-) -> NDArray[np.float32]:
-    """Density compensation of radial spokes, with the scale at which gridding returns the image itself.
-
-    With y(k) = 1/sqrt(nx ny) sum_r x(r) exp(-2 pi i k r), the inverse transform x(r) = sqrt(nx ny) * integral of
-    y(k) exp(2 pi i k r) d2k becomes x = A^H (w y) for w = nx ny dA, dA the area of k-space that a sample stands for.
-    S spokes cut the circle into sectors of pi / S for each of their two halves, so dA = pi / S k dk. Where a spoke has
-    no mirror image of a sample (an asymmetric echo, a half-spoke), half as many rays reach that radius and the sector
-    is 2 pi / S.
-
-    The sum over samples dk apart misses dk^2 / 6 of the integral of |k| dk because of the kink at k = 0 (the
-    Euler-Maclaurin term; dk^2 B2(u) when the centre lies a part u of the way between two samples, B2 the second
-    Bernoulli polynomial). That is the weight of the centre sample: with 0, or with the dk^2 / 4 of its own disc, the
-    plateau of a large object is several per cent off. With it, it is right to 1 % for objects up to half the sampled
-    field of view across, which is all of the image at twofold oversampling.
-
-    Samples beyond 0.5 cycles per pixel, which spokes have along the longer side of oblong pixels, get no weight: an
-    image of that matrix cannot say anything about them, and a discrete transform takes them for others inside.
-
-    Parameters
-    ----------
-    traj : (spokes, samples, 2) cycles per pixel
-        Spokes of one frame, at least two samples each, spread evenly over the half circle as golden angles are.
-    matrix
-        (nx, ny) of the image.
-    aspect
-        Height of a pixel over its width, as in :func:`radial_trajectory`; None for what the spokes' lengths say: they
-        are one length in cycles per mm, so in cycles per pixel their ends lie on an ellipse.
-
-    Returns
-    -------
-    (spokes, samples) float32
-
-    Raises
-    ------
-    DataError
-        If ``traj`` has another shape, or a spoke whose samples all lie on one point.
-    """
-    if traj.ndim != 3 or traj.shape[-1] != 2 or traj.shape[0] < 1 or traj.shape[1] < 2:
-        raise DataError(f"a trajectory of shape {traj.shape}", "(spokes, samples, 2) with at least two samples")
-    k = traj.astype(np.float64)
-    inside = np.abs(k).max(axis=-1) <= 0.5 * (1 + _BAND_EDGE)
-    aspect = _aspect_of(k[:, -1] - k[:, 0]) if aspect is None else aspect
-    k[..., 1] /= aspect
-    along = k[:, -1] - k[:, 0]
-    length = np.linalg.norm(along, axis=-1, keepdims=True)
-    if not np.all(length > 0):
-        raise DataError("a spoke whose samples all lie on one point of k-space", "straight spokes")
-    radius = np.einsum("snd,sd->sn", k, along / length)
-    cell = np.gradient(radius, axis=1)
-    distance = np.linalg.norm(k, axis=-1)
-    # A sample has a mirror image if the other half of the spoke reaches as far; even readouts lack but the outermost.
-    low, high = -radius.min(axis=1, keepdims=True), radius.max(axis=1, keepdims=True)
-    alone = (distance > np.maximum(np.minimum(low, high), 0) + cell / 2) & (np.abs(high - low) > 1.5 * cell)
-    ring = distance * cell * np.where(alone, 2.0, 1.0) + _centre_weight(radius)
-    area = np.pi / k.shape[0] * ring * inside * aspect
-    return np.asarray(matrix[0] * matrix[1] * area, dtype=np.float32)
-
-
-def _aspect_of(ends: NDArray[np.float64]) -> float:
-    """Ratio of the axes of the ellipse on which these vectors (spokes, 2) end; 1 where they do not tell two axes."""
-    squares = ends**2
-    values, vectors = np.linalg.eigh(squares.T @ squares)
-    if values[0] <= 1e-4 * values[1]:
-        return 1.0
-    per_x, per_y = vectors @ ((vectors.T @ squares.sum(axis=0)) / values)
-    if per_x <= 0 or per_y <= 0:
-        return 1.0
-    aspect = math.sqrt(per_x / per_y)
-    return 1.0 if abs(aspect - 1) < _SQUARE else aspect
-
-
-def _centre_weight(radius: NDArray[np.float64]) -> NDArray[np.float64]:
-    """dk^2 B2(u) shared by the two samples beside k = 0; (spokes, samples), zero where the spoke does not cross it."""
-    weight = np.zeros_like(radius)
-    for spoke, r in enumerate(radius):
-        left = min(int(np.searchsorted(r, 0.0, side="right")) - 1, r.size - 2)
-        if left < 0:
-            continue
-        dk = r[left + 1] - r[left]
-        u = -r[left] / dk
-        if u <= 1:
-            weight[spoke, left : left + 2] = dk**2 * (u**2 - u + 1 / 6) * np.array([1 - u, u])
-    return weight
 
 
 def _base_deg(base: str) -> float:

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inr_core.density import ramp_density
 from inr_core.errors import DataError
 from inr_core.inner_products import inner
 from inr_core.operators.linear_operator import LinearOperator
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.slice_data import SliceData
-from inr_core.trajectory import ramp_density
 
 
 class _Quadratic(torch.autograd.Function):

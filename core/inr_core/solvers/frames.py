@@ -10,19 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inr_core.density import ramp_density, tempered
 from inr_core.errors import DataError
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
 from inr_core.solvers.noise_level import noise_variance
-from inr_core.trajectory import ramp_density
 
 
 def density_weights(traj: Tensor, shape: tuple[int, int], ramp_exponent: float = 1.0) -> Tensor:
     """W of a frame's samples, (spokes, samples) on the host; arguments as of :meth:`MeasuredFrame.from_samples`."""
-    density = torch.from_numpy(ramp_density(traj.cpu().numpy(), shape[::-1]))
-    # Samples beyond the band have no density, and none to any power.
-    weights = torch.where(density > 0, (density / density.mean()) ** ramp_exponent, 0.0)
-    return weights * (density.mean() / weights.mean())
+    return torch.from_numpy(tempered(ramp_density(traj.cpu().numpy(), shape[::-1]), ramp_exponent))
 
 
 @dataclass

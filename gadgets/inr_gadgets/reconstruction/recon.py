@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PAGES_EVERY = 32  # frames, after which memory that is not used goes back to the system
+_WARM_FRAMES = 6  # that a warm-up reconstructs: the first ones' times say nothing of those of a scan
 _PATIENCE = 3.0  # times the time between frames that an image waits for the next one
 _OVERDUE = object()  # among the items: no frame has come for so long that what waits for one is to leave
 
@@ -345,18 +346,20 @@ def warm_up(stopped: Callable[[], bool] = lambda: False) -> None:
     from inr_core.trajectory import radial_trajectory, spoke_angles
 
     # Of a usual size: what is to be warm are the FFTs, the threads and the allocator that a real frame will find.
-    n, n_spokes, n_coils = 128, 13, 12
+    n, n_coils = 128, 12
     prepare((n, n))
     parameters = InrParameters(refine_passes=0.5)
-    traj = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(n_spokes)), 2 * n))
     for device in {torch.device("cpu"), choose_device("auto")}:
-        method = make_live("inr", (n, n), parameters, device)
-        for seed in range(3):
-            if stopped():
-                return
-            generator = torch.Generator().manual_seed(seed)
-            noise = torch.randn(n_coils, n_spokes, 2 * n, dtype=torch.complex64, generator=generator)
-            method.add_frame(noise, traj)
+        for n_spokes in (13, 5):  # frames that wait for the next one are few spokes
+            traj = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(n_spokes)), 2 * n))
+            method = make_live("inr", (n, n), parameters, device)
+            for seed in range(_WARM_FRAMES):
+                if stopped():
+                    return
+                generator = torch.Generator().manual_seed(seed)
+                noise = torch.randn(n_coils, n_spokes, 2 * n, dtype=torch.complex64, generator=generator)
+                (method.follow if method.looks_ahead(n_spokes) else method.add_frame)(noise, traj)
+                method.settle()
             method.tune()
         method.refine(Control(stopped=stopped))
 

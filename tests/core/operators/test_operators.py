@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from inr_core.density import ramp_density
 from inr_core.errors import DataError, MissingDependencyError, ParameterError
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.nufft_backends import DirectBackend, cufinufft_problem, make_backend
 from inr_core.operators.sense import Sense
 from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
-from inr_core.trajectory import radial_trajectory, ramp_density, spoke_angles
+from inr_core.trajectory import radial_trajectory, spoke_angles
 from oracles import adjointness_error, check_gradient, explicit_dft, rand
 
 SHAPES = [(16, 16), (15, 22), (21, 12)]  # (ny, nx)

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from inr_core.density import ramp_density
 from inr_core.errors import DataError
 from inr_core.operators.nufft import Nufft
 from inr_core.solvers.data_terms import NufftTerm, RampBackward, ToeplitzL2, l1, relative_l2
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
 from inr_core.solvers.slice_data import FrameSamples, SliceData
-from inr_core.trajectory import radial_trajectory, ramp_density, spoke_angles
+from inr_core.trajectory import radial_trajectory, spoke_angles
 from oracles import explicit_dft
 
 SHAPE, COILS = (11, 14), 3

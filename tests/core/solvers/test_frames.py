@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from inr_core.density import ramp_density
 from inr_core.errors import DataError
 from inr_core.solvers.frames import FrameHistory, MeasuredFrame
-from inr_core.trajectory import radial_trajectory, ramp_density, spoke_angles
+from inr_core.trajectory import radial_trajectory, spoke_angles
 from oracles import explicit_dft, rand
 from radial import cine_scan
 
