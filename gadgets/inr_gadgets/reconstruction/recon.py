@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PAGES_EVERY = 32  # frames, after which memory that is not used goes back to the system
-_WARM_FRAMES = 6  # that a warm-up reconstructs: the first ones' times say nothing of those of a scan
+_WARM_FRAMES = 4  # that a warm-up reconstructs: the first ones' times say nothing of those of a scan
 _PATIENCE = 3.0  # times the time between frames that an image waits for the next one
 _OVERDUE = object()  # among the items: no frame has come for so long that what waits for one is to leave
 
