@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 import re
 import resource
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from inr_core.errors import ParameterError
 
@@ -64,19 +65,46 @@ def keep_pages() -> bool:
     return all(bool(mallopt(name, value)) for name, value in wanted)
 
 
-def give_pages_back() -> bool:
-    """Give the pages that no array uses to the system; False where there is no glibc.
+class _Heap(ctypes.Structure):
+    """What glibc's mallinfo2 tells, in bytes; ``fordblks`` is free."""
+
+    _fields_: ClassVar = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()  # noqa: SIM905
+    ]
+
+
+def give_pages_back(above: int = 0) -> bool:
+    """Give the pages that no array uses to the system; False if they are kept, or there is no glibc.
+
+    Parameters
+    ----------
+    above
+        Bytes that are kept if there is no more than that: what comes next does not pay for new pages again.
 
     What :func:`keep_pages` keeps grows in a long scan: the few bytes of a frame that stay lie between arrays that come
     and go, the room between them gets too small for the next large one, and more is taken. After 250 frames of
     128 x 128 such holes were 340 MiB of 1020. It takes 7 to 12 ms, during which nobody else gets memory.
     """
     try:
-        trim = ctypes.CDLL(None).malloc_trim
+        library = ctypes.CDLL(None)
+        trim = library.malloc_trim
     except (AttributeError, OSError):
+        return False
+    if above > 0 and _free_bytes(library) <= above:
         return False
     trim(0)
     return True
+
+
+def _free_bytes(library: ctypes.CDLL) -> float:
+    """Bytes of the heap that no array uses; infinity where the C library does not tell (before glibc 2.33)."""
+    try:
+        tell = library.mallinfo2
+    except AttributeError:
+        return math.inf
+    tell.restype = _Heap
+    return int(tell().fordblks)
 
 
 def choose_device(name: str) -> torch.device:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
 
-from inr_core.devices import choose_device, cuda_problem, device_name, peak_memory_mib
+from inr_core.devices import choose_device, cuda_problem, device_name, give_pages_back, peak_memory_mib
 from inr_core.errors import ParameterError
 
 without_cuda = pytest.mark.skipif(cuda_problem() is None, reason="CUDA works here")
@@ -101,3 +102,26 @@ def test_pages_between_arrays_that_stay_go_back() -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert 50 < int(found.stdout) < 70  # MiB
+
+
+def test_pages_are_kept_where_few_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed: list[int] = []
+
+    class Heap:
+        fordblks = 10
+
+    def tell() -> Heap:
+        return Heap()
+
+    library = types.SimpleNamespace(malloc_trim=trimmed.append, mallinfo2=tell)
+    monkeypatch.setattr("inr_core.devices.ctypes.CDLL", lambda name: library)
+    assert not give_pages_back(above=10)
+    assert trimmed == []
+    assert give_pages_back(above=9)
+    assert give_pages_back()
+    assert trimmed == [0, 0]
+    del library.mallinfo2  # an older C library
+    assert give_pages_back(above=10)
+    del library.malloc_trim
+    assert not give_pages_back()
+    assert trimmed == [0, 0, 0]
