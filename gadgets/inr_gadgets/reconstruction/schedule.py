@@ -13,7 +13,8 @@ _DISPLAY_AHEAD_S = 0.05  # the same of one that has waited for the next frame: w
 _TOO_LATE = 6.0  # times the time between frames that a frame has waited: a slow beginning is made up for without
 _TOO_LATE_AHEAD = (2.0, 5.0)  # the same where images wait for the next frame's data: for one more, for two
 _TOGETHER = 0.5  # of the time between frames that each frame gets which is reconstructed with others
-_LATE = 0.9  # of the time between frames that a late one gets
+_LATE = 0.75  # of the time between frames that a late one gets
+_LATE_AHEAD = 0.85  # the same of one that has waited for the next frame: it is late anyway, and needs more work
 _FORGIVEN = 0.97  # part of a step's time that is remembered when there was none for it
 
 
@@ -84,7 +85,7 @@ class Schedule:
         interval_s = self._usual_interval(duration_s)
         time_s = self.latency_s or max(duration_s, interval_s, _DISPLAY_AHEAD_S if ahead else _DISPLAY_S)
         on_time = frame.arrived + time_s * min(1.0, (self.together + 1) / frame.partitions)
-        part = _LATE if together == 1 else _TOGETHER * together
+        part = _TOGETHER * together if together > 1 else (_LATE_AHEAD if ahead else _LATE)
         return max(on_time, now + part * interval_s / frame.partitions)
 
     def outpaces_display(self, frame: Frame, *, by_clock: bool = True) -> bool:
