@@ -65,5 +65,5 @@ def is_single_on_host(image: Tensor) -> bool:
 
 
 def in_turn(image: Tensor) -> Array:
-    """An image (ny, nx) complex64 as real and imaginary parts in turn, (ny, 2 nx), in the same memory if it can be."""
+    """Images (.., ny, nx) complex64 as real and imaginary parts in turn, (.., ny, 2 nx); contiguous ones in place."""
     return np.ascontiguousarray(host_array(image)).view(np.float32)

@@ -65,7 +65,7 @@ def ramp_density(
 
 def tempered(density: NDArray[np.float32], exponent: float) -> NDArray[np.float32]:
     """A power of a density with the same mean; samples beyond the band have none, and none to any power."""
-    weights = np.empty_like(density)
+    weights = np.empty(density.shape, np.float32)
     _temper(density.reshape(-1), float(exponent), weights.reshape(-1))
     return weights
 

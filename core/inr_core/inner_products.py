@@ -24,5 +24,5 @@ def energy(x: Tensor) -> Tensor:
 def norm(image: Tensor) -> Tensor:
     """|x| of complex numbers, a scalar."""
     # As real numbers: torch has no vectors for the norm of complex ones.
-    size: Tensor = torch.linalg.vector_norm(torch.view_as_real(image))
+    size: Tensor = torch.linalg.vector_norm(torch.view_as_real(image.resolve_conj()))
     return size

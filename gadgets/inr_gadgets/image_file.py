@@ -151,8 +151,9 @@ class _Series:
     def append(self, pixels: np.ndarray, header: np.ndarray, attributes: bytes) -> None:
         texts = np.empty(1, h5py.special_dtype(vlen=bytes))
         texts[0] = attributes
-        for (table, kind, shape), row in zip(self._tables, (header, texts, pixels[None]), strict=True):
+        for table, _, shape in self._tables:  # all first: what fails then leaves no table with a row more
             table.set_extent((self._count + 1, *shape))
+        for (table, kind, shape), row in zip(self._tables, (header, texts, pixels[None]), strict=True):
             place = table.get_space()
             place.select_hyperslab((self._count, *(0 for _ in shape)), (1, *shape))
             table.write(h5py.h5s.create_simple((1, *shape)), place, np.ascontiguousarray(row), kind)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from inr_core.batches import at_once
-from inr_core.compiling import Array, host_array
+from inr_core.compiling import Array, host_array, is_single_on_host
 from inr_core.errors import DataError
 from inr_core.lanes import in_lanes, n_lanes
 from inr_core.operators.column_blocks import in_blocks
@@ -136,8 +136,10 @@ class ToeplitzGram(LinearOperator):
     @property
     def runs_alone(self) -> bool:
         """Whether products with a single frame are compiled ones on one thread."""
-        n, shape = len(self.csm), (self.csm.shape[-2], self.csm.shape[-1])
-        return self.csm.device.type == "cpu" and is_prepared(shape) and (n <= _ALONE or n_lanes() <= _FEW_LANES)
+        if not is_single_on_host(self.csm) or len(self.kernel) > 1:
+            return False
+        shape = self.csm.shape[-2], self.csm.shape[-1]
+        return is_prepared(shape) and (len(self.csm) <= _ALONE or n_lanes() <= _FEW_LANES)
 
     def in_blocks(self) -> tuple[Array, Array]:
         """A single frame's kernel and the maps, as compiled products take them."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from inr_core.compiling import is_single_on_host
+from inr_core.errors import DataError
 from inr_core.inner_products import squares
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
@@ -109,8 +110,17 @@ def change_problem(
         Of the :class:`ChangeProblem`.
     edges
         Weight and corner of :class:`Edges` at ``base``.
+
+    Raises
+    ------
+    DataError
+        If shapes differ.
     """
-    if is_single_on_host(image):
+    shapes = [tuple(one.shape) for one in (deviation, image, base, missing)]
+    shape = displacement.shape if displacement is not None else shapes[1]
+    if any(one != shape for one in shapes):
+        raise DataError(f"a deviation and images of shapes {', '.join(map(str, shapes))}", f"(ny, nx) = {shape} of all")
+    if deviation.dtype == torch.float32 and all(is_single_on_host(one) for one in (image, base, missing)):
         lattices = None if displacement is None else displacement.lattices
         return CompiledChange(deviation, image, base, missing, lattices, strength, quadrature, edges)
     model = ChangeModel(deviation, image, displacement, strength, quadrature)

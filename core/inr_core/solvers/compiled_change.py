@@ -33,7 +33,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 _CHUNK = 1024  # numbers that are summed in single precision
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def _compiled_with_lattices(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled(function, compiled_lattices)
 
 
@@ -138,7 +138,7 @@ def _rows_in_turn(rows, image):
             to[2 * x], to[2 * x + 1] = row[x], row[nx + x]
 
 
-@_compiled
+@_compiled_with_lattices
 def _set_up(deviation, image, base, missing, strength, edges, model, lattices, stiffness, left):
     """Fill a model's arrays, the stiffness of its edges, and what pulls on its numbers where they are zero.
 
@@ -153,8 +153,8 @@ def _set_up(deviation, image, base, missing, strength, edges, model, lattices, s
         for x in range(nx):
             square = row[x] * row[x] + row[nx + x] * row[nx + x]
             # A pixel without a phase changes like any other.
-            turned[y, x] = d[x] * row[x] / math.sqrt(square) if square > 0 else d[x]
-            turned[y, nx + x] = d[x] * row[nx + x] / math.sqrt(square) if square > 0 else np.float32(0)
+            turned[y, x] = d[x] * row[x] / math.sqrt(square) if square > _TINY else d[x]
+            turned[y, nx + x] = d[x] * row[nx + x] / math.sqrt(square) if square > _TINY else np.float32(0)
         share = strength if y in (0, ny - 1) else strength * np.float32(0.5)
         for x in range(2 * nx):
             along_y[y, x] = share * (down[x] - up[x])
@@ -179,7 +179,7 @@ def _set_up(deviation, image, base, missing, strength, edges, model, lattices, s
     _numbers_of(rows, model, lattices, left, lines)
 
 
-@_compiled
+@_compiled_with_lattices
 def _start_from(change, nodes, weight, model, lattices, solution, residual):
     """The numbers of these nodes whose change is ``change``; and less of what pulls on them, by their weight."""
     turned, along_x, along_y, quadrature = model
@@ -205,7 +205,7 @@ def _start_from(change, nodes, weight, model, lattices, solution, residual):
         residual[i] -= weight * solution[i]
 
 
-@_compiled
+@_compiled_with_lattices
 def _change_of(numbers, model, lattices, image):
     """The change of a vector of numbers, as numbers in turn."""
     ny, nx = model[0].shape[0], model[0].shape[1] // 2
@@ -214,12 +214,12 @@ def _change_of(numbers, model, lattices, image):
     _rows_in_turn(change, image)
 
 
-@_compiled
+@_compiled_with_lattices
 def _size_of(residual):
     return _dot(residual, residual)
 
 
-@_compiled
+@_compiled_with_lattices
 def _step(image, explained, direction, model, lattices, stiffness, weight, solution, residual, size):
     """A step, given the direction's change and what the data's operator makes of it."""
     ny, nx = stiffness.shape
@@ -244,7 +244,7 @@ def _to_blocks(rows, blocks):
 
 
 @part
-def _add_blocks(blocks, rows):
+def _take_blocks(blocks, rows):
     """Rows from blocks, which are zero again."""
     ny, nx = rows.shape[0], rows.shape[1] // 2
     for b in range(blocks.shape[0]):
@@ -273,7 +273,7 @@ def _iterations_of(ny: int, nx: int) -> Callable[..., None]:
             _change_rows(direction, model, lattices, change, lines)
             _to_blocks(change, image)
             add_product(image, csm, kernel, y_tables, x_tables, spectra, pair, explained, y_stages, x_stages, (ny, nx))
-            _add_blocks(explained, rows)
+            _take_blocks(explained, rows)
             _pull(change, stiffness, np.float32(1), rows)
             _numbers_of(rows, model, lattices, product, lines)
             size = _descend(direction, product, weight, solution, residual, size)
@@ -282,7 +282,7 @@ def _iterations_of(ny: int, nx: int) -> Callable[..., None]:
 
 
 class CompiledChange:
-    """What :class:`~inr_core.solvers.change_solver.ChangeProblem` is, and does, for single precision on a CPU.
+    """What :class:`~inr_core.solvers.change_problem.ChangeProblem` is, and does, for single precision on a CPU.
 
     Arguments and methods as there.
     """
@@ -319,6 +319,9 @@ class CompiledChange:
 
     def start_from(self, change: Tensor, nodes: Tensor | None, weight: float) -> None:
         """Begin with this change and the motion of these nodes."""
+        n_nodes = self._residual.size - self._n_free
+        if tuple(change.shape) != self._shape or n_nodes != (0 if nodes is None else nodes.numel()):
+            raise ValueError(f"a start of another problem: {self._shape} pixels and {n_nodes} nodes were expected")
         vectors, motion = (
             (self._solution, self._residual),
             np.empty(0, np.float32) if nodes is None else host_array(nodes),

@@ -43,7 +43,9 @@ def look(csm: Tensor, coil_images: Tensor, explained: Tensor, image: Tensor) -> 
     explained, image : (ny, nx)
         What is explained of the data, and the image whose maximum is asked for.
     """
-    right, missing = torch.empty_like(explained), torch.empty_like(explained)
+    if csm.shape[1:] != coil_images.shape[1:] or len(csm) > len(coil_images) or explained.shape != image.shape:
+        raise ValueError(f"maps {tuple(csm.shape)} of coil images {tuple(coil_images.shape)}")
+    right, missing = (torch.empty(image.shape, dtype=image.dtype) for _ in range(2))  # in_turn must not copy them
     arrays = [in_turn(one) for one in (csm, coil_images, explained, image, right, missing)]
     largest, power = _look(*arrays)
     return right, missing, math.sqrt(largest), power / image.numel()

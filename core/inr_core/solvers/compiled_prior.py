@@ -101,8 +101,10 @@ def _maps_of(prediction, missing, last, deviation, scale, missing_scale, corner,
         p, m, c, d = prediction[y], missing[y], last[y], deviation[y]
         for x in range(nx):
             re, im = scale * p[2 * x], scale * p[2 * x + 1]
-            size = math.sqrt(re * re + im * im)
-            a, b = (re / size, im / size) if size > 0 else (np.float32(1), np.float32(0))
+            square = re * re + im * im
+            size = math.sqrt(square)
+            # Of less than the smallest number with all its digits a root's reciprocal is none.
+            a, b = (re / size, im / size) if square > _TINY else (np.float32(1), np.float32(0))
             maps[0, y, x] = size
             changed, turned = scale * c[2 * x], scale * c[2 * x + 1]
             maps[1, y, x], maps[2, y, x] = changed * a + turned * b, turned * a - changed * b

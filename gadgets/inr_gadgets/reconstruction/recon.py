@@ -362,6 +362,11 @@ def warm_up(stopped: Callable[[], bool] = lambda: False) -> None:
                 method.settle()
             method.tune()
         method.refine(Control(stopped=stopped))
+    # What frames of all other sizes have in common is compiled once, too.
+    generator, other = torch.Generator().manual_seed(0), make_live("inr", (24, 24), parameters, torch.device("cpu"))
+    few = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(5)), 48))
+    for _ in range(2):
+        other.add_frame(torch.randn(n_coils, 5, 48, dtype=torch.complex64, generator=generator), few)
 
 
 def _tensors(frame: Frame) -> tuple[torch.Tensor, torch.Tensor]:

@@ -74,8 +74,8 @@ class Schedule:
 
         Infinity where nobody waits for it. A frame has most of the time between frames from when its turn comes, even
         where that is late: a delay is made up for in a few frames, and not by the work on one of them. Of frames that
-        are reconstructed ``together`` each has half of it. ``ahead`` says that it is the next frame of another, whose
-        image it is that is due.
+        are reconstructed ``together`` each has half of it. ``ahead`` says that the frame was waited for: what is due is
+        the image of the one before it.
 
         Frames that come much faster than the sequence can play them are a file's: nobody waits for those.
         """

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from inr_core.errors import DataError
 from inr_core.operators import toeplitz
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers.change_model import ChangeModel, SmoothDisplacement
@@ -129,3 +130,42 @@ def test_edges_pull_as_the_gradient_of_their_parabolas() -> None:
     energy = 0.5 * (EDGES[0] / sizes * steps.abs().square()).sum()
     (gradient,) = torch.autograd.grad(energy, image)
     torch.testing.assert_close(Edges(at, *EDGES).pull(image.detach()), gradient)
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_images_of_another_shape_are_refused(*, single: bool) -> None:
+    kind = torch.complex64 if single else torch.complex128
+    image, other = torch.ones(6, 5, dtype=kind), torch.ones(6, 4, dtype=kind)
+    expected = (
+        r"^a deviation and images of shapes \(6, 5\), \(6, 5\), \(6, 5\), \(6, 4\); expected \(ny, nx\) = \(6, 5\)"
+    )
+    with pytest.raises(DataError, match=expected):
+        change_problem(image.real, image, image, other)
+    with pytest.raises(DataError, match=r"expected \(ny, nx\) = \(15, 22\) of all$"):
+        change_problem(image.real, image, image, image, SmoothDisplacement(SHAPE, CPU))
+
+
+def test_one_image_in_double_precision_is_nothing_for_what_is_compiled() -> None:
+    image = torch.ones(6, 5, dtype=torch.complex64)
+    assert isinstance(change_problem(image.real, image, image, image), CompiledChange)
+    assert isinstance(change_problem(image.real, image, image, image.to(torch.complex128)), ChangeProblem)
+
+
+def test_a_start_from_other_nodes_is_refused() -> None:
+    single, *_ = case((6, 5))
+    change = torch.ones(6, 5, dtype=torch.complex64)
+    for nodes in (None, torch.zeros(single.nodes.numel() + 1)):
+        with pytest.raises(
+            ValueError, match=r"^a start of another problem: \(6, 5\) pixels and \d+ nodes were expected$"
+        ):
+            single.start_from(change, nodes, WEIGHT)
+
+
+def test_pixels_whose_square_is_no_number_have_no_phase() -> None:
+    image = torch.ones(4, 5, dtype=torch.complex64)
+    image[0, :3] = torch.tensor([1e-22, 3e-20, 1e-25j])
+    nothing = torch.zeros_like(image)
+    problem = change_problem(torch.ones(4, 5), image, nothing, 1j * torch.ones_like(image))
+    gram = ToeplitzGram(torch.ones(1, 4, 4, 5), torch.ones(1, 4, 5, dtype=torch.complex64))
+    problem.iterate(gram, WEIGHT, 2)
+    assert bool(torch.isfinite(torch.view_as_real(problem.change())).all())

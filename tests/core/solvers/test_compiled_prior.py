@@ -60,3 +60,10 @@ def test_the_maps_of_the_network(*, nothing: bool) -> None:
 def test_images_of_zeros_have_no_scale_and_make_no_nan() -> None:
     zeros = torch.zeros(6, 5, dtype=torch.complex64)
     assert bool(torch.isfinite(MotionPrior().found(zeros, zeros)).all())
+
+
+def test_pixels_whose_square_is_no_number_have_no_phase() -> None:
+    image = torch.tensor([[1e-22, 3e-20, 1e-25j, 1.0]], dtype=torch.complex64)
+    maps = network_maps((image, 1j * torch.ones_like(image), image), torch.ones(1, 4), 1.0, 1.0, 8.0)
+    assert bool(torch.isfinite(maps).all())
+    torch.testing.assert_close(maps[4, 0], torch.ones(4))

@@ -238,7 +238,7 @@ def test_the_end_may_come_while_a_client_s_thread_starts(server: Server, monkeyp
         assert not ender.is_alive()
 
 
-def test_memory_is_given_back_after_every_client(
+def test_memory_that_is_more_than_a_scan_needs_is_given_back_after_every_client(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept: list[int] = []

@@ -1,0 +1,57 @@
+"""What a frame's data say of a prediction: compiled against torch in double precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from inr_core.solvers import compiled_outlook
+from inr_core.solvers.change_solver import outlook
+from inr_core.solvers.frames import MeasuredFrame
+from oracles import rand
+
+
+def frame(shape: tuple[int, int], kind: torch.dtype, coils: int = 4) -> MeasuredFrame:
+    kernel = rand(1, 4, *shape, seed=1).real
+    images = rand(coils, *shape, seed=2).to(kind)
+    return MeasuredFrame(0, images, kernel.to(images.real.dtype), 5, 0.3, noise=0.2)
+
+
+@pytest.mark.parametrize("shape", [(15, 22), (1, 9), (9, 1)])
+@pytest.mark.parametrize("coils", [1, 3])  # of four that were measured
+@pytest.mark.parametrize("changed", [False, True])
+def test_it_is_what_it_is_in_double_precision(shape: tuple[int, int], coils: int, *, changed: bool) -> None:
+    csm, prediction = rand(coils, *shape, seed=3), rand(*shape, seed=4)
+    change = rand(*shape, seed=5) if changed else None
+
+    def single(x: Tensor | None) -> Tensor | None:
+        return None if x is None else x.to(torch.complex64)
+
+    expected = outlook(frame(shape, torch.complex128), csm, prediction, change=change)
+    made = outlook(
+        frame(shape, torch.complex64), csm.to(torch.complex64), prediction.to(torch.complex64), change=single(change)
+    )
+    for name in ("prediction", "right", "missing"):
+        one = getattr(expected, name).to(torch.complex64)
+        torch.testing.assert_close(getattr(made, name), one, rtol=1e-4, atol=1e-4)
+    assert made.scale == pytest.approx(expected.scale, rel=1e-5)
+    assert made.noise == pytest.approx(expected.noise, rel=1e-5)
+
+
+def test_images_that_lie_otherwise_in_memory_are_seen_as_they_are() -> None:
+    csm, coils = rand(2, 6, 5, seed=1).to(torch.complex64), rand(2, 6, 5, seed=2).to(torch.complex64)
+    explained, image = rand(6, 5, seed=3).to(torch.complex64), rand(6, 5, seed=4).to(torch.complex64)
+    expected = compiled_outlook.look(csm, coils, explained, image)
+    turned = [x.transpose(-1, -2).contiguous().transpose(-1, -2) for x in (csm, coils, explained, image)]
+    made = compiled_outlook.look(turned[0], turned[1], turned[2], turned[3])
+    for one, other in zip(made[:2], expected[:2], strict=True):
+        torch.testing.assert_close(one, other)
+    assert made[2:] == pytest.approx(expected[2:])
+
+
+def test_more_maps_than_coil_images_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^maps \(3, 4, 5\) of coil images \(2, 4, 5\)$"):
+        compiled_outlook.look(
+            *(torch.ones(*shape, dtype=torch.complex64) for shape in ((3, 4, 5), (2, 4, 5), (4, 5), (4, 5)))
+        )
