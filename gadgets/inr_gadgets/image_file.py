@@ -135,7 +135,7 @@ class _Series:
     """The tables of a series: one row an image.
 
     Rows are written by HDF5's own calls, with types and tables that are looked up once: as assignments of h5py they
-    take 8 ms a row, a quarter of a core while a scan runs beside it.
+    take 4.6 ms an image instead of 1.3, of a core that a scan on the same host wants.
     """
 
     def __init__(self, group: h5py.Group, name: str, shape: tuple[int, ...], stored: np.dtype[Any]) -> None:

@@ -27,7 +27,15 @@ from inr_core.operators.column_transform import stages
 from inr_core.operators.compiled_gram import add_product, compiled_product, room_of
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers import compiled_lattices
-from inr_core.solvers.compiled_lattices import Lattices, collect, displaced, lines_of, no_lattices, nodes_of
+from inr_core.solvers.compiled_lattices import (
+    Lattices,
+    collect,
+    displaced,
+    lines_of,
+    no_lattices,
+    nodes_of,
+    room_for_lines,
+)
 
 _TINY = float(np.finfo(np.float32).tiny)
 _CHUNK = 1024  # numbers that are summed in single precision
@@ -41,12 +49,11 @@ def _compiled_with_lattices(function: Callable[..., Any]) -> Callable[..., Any]:
 def _change_rows(numbers, model, lattices, change, lines):
     """The change of a vector of numbers, an image in rows."""
     turned, along_x, along_y, quadrature = model
-    counts, y_lines, y_shares, x_begins, x_shares = lattices
     ny, nx = turned.shape[0], turned.shape[1] // 2
-    lines_of(numbers[ny * 2 * nx :], counts, x_begins, x_shares, lines)
+    lines_of(numbers[ny * 2 * nx :], lattices, lines)
     u, v = np.empty(nx, np.float32), np.empty(nx, np.float32)
     for y in range(ny):
-        displaced(lines, y, counts, y_lines, y_shares, u, v)
+        displaced(lines, y, lattices, u, v)
         free, d, dx, dy, to = numbers[y * 2 * nx :], turned[y], along_x[y], along_y[y], change[y]
         for x in range(nx):
             a, b = free[x], quadrature * free[nx + x]
@@ -58,7 +65,6 @@ def _change_rows(numbers, model, lattices, change, lines):
 def _numbers_of(image, model, lattices, numbers, lines):
     """The adjoint of that, from an image in rows, in the real inner product."""
     turned, along_x, along_y, quadrature = model
-    counts, y_lines, y_shares, x_begins, x_shares = lattices
     ny, nx = turned.shape[0], turned.shape[1] // 2
     lines[:] = 0
     u, v = np.empty(nx, np.float32), np.empty(nx, np.float32)
@@ -70,8 +76,8 @@ def _numbers_of(image, model, lattices, numbers, lines):
             free[nx + x] = quadrature * (d[x] * b - d[nx + x] * a)
             u[x] = a * dx[x] + b * dx[nx + x]
             v[x] = a * dy[x] + b * dy[nx + x]
-        collect(u, v, y, counts, y_lines, y_shares, lines)
-    nodes_of(lines, counts, x_begins, x_shares, numbers[ny * 2 * nx :])
+        collect(u, v, y, lattices, lines)
+    nodes_of(lines, lattices, numbers[ny * 2 * nx :])
 
 
 @part
@@ -175,7 +181,7 @@ def _set_up(deviation, image, base, missing, strength, edges, model, lattices, s
             stiffness[y, x] = weight / math.sqrt(a * a + b * b + c * c + e * e + corner * corner)
     _rows_of(missing, rows)
     _pull(known, stiffness, np.float32(-1), rows)
-    lines = np.empty((2 * lattices[0][:, 0].sum(), nx), np.float32)
+    lines = room_for_lines(lattices, nx)
     _numbers_of(rows, model, lattices, left, lines)
 
 
@@ -183,17 +189,16 @@ def _set_up(deviation, image, base, missing, strength, edges, model, lattices, s
 def _start_from(change, nodes, weight, model, lattices, solution, residual):
     """The numbers of these nodes whose change is ``change``; and less of what pulls on them, by their weight."""
     turned, along_x, along_y, quadrature = model
-    counts, y_lines, y_shares, x_begins, x_shares = lattices
     ny, nx = turned.shape[0], turned.shape[1] // 2
     n_free = ny * 2 * nx
     for i in range(nodes.size):
         solution[n_free + i] = nodes[i]
-    rows, lines = np.empty((ny, 2 * nx), np.float32), np.empty((2 * counts[:, 0].sum(), nx), np.float32)
+    rows, lines = np.empty((ny, 2 * nx), np.float32), room_for_lines(lattices, nx)
     _rows_of(change, rows)
-    lines_of(nodes, counts, x_begins, x_shares, lines)
+    lines_of(nodes, lattices, lines)
     u, v = np.empty(nx, np.float32), np.empty(nx, np.float32)
     for y in range(ny):
-        displaced(lines, y, counts, y_lines, y_shares, u, v)
+        displaced(lines, y, lattices, u, v)
         row, d, dx, dy, free = rows[y], turned[y], along_x[y], along_y[y], solution[y * 2 * nx :]
         for x in range(nx):
             re = row[x] - u[x] * dx[x] - v[x] * dy[x]
@@ -209,7 +214,7 @@ def _start_from(change, nodes, weight, model, lattices, solution, residual):
 def _change_of(numbers, model, lattices, image):
     """The change of a vector of numbers, as numbers in turn."""
     ny, nx = model[0].shape[0], model[0].shape[1] // 2
-    change, lines = np.empty((ny, 2 * nx), np.float32), np.empty((2 * lattices[0][:, 0].sum(), nx), np.float32)
+    change, lines = np.empty((ny, 2 * nx), np.float32), room_for_lines(lattices, nx)
     _change_rows(numbers, model, lattices, change, lines)
     _rows_in_turn(change, image)
 
@@ -227,7 +232,7 @@ def _step(image, explained, direction, model, lattices, stiffness, weight, solut
     _rows_of(image, change)
     _rows_of(explained, rows)
     _pull(change, stiffness, np.float32(1), rows)
-    lines, product = np.empty((2 * lattices[0][:, 0].sum(), nx), np.float32), np.empty_like(direction)
+    lines, product = room_for_lines(lattices, nx), np.empty_like(direction)
     _numbers_of(rows, model, lattices, product, lines)
     return _descend(direction, product, weight, solution, residual, size)
 
@@ -266,7 +271,7 @@ def _iterations_of(ny: int, nx: int) -> Callable[..., None]:
         image, explained = np.zeros(csm.shape[1:], np.float32), np.zeros(csm.shape[1:], np.float32)
         spectra, pair = room_of(ny, nx)
         change, rows = np.empty((ny, 2 * nx), np.float32), np.empty((ny, 2 * nx), np.float32)
-        lines = np.empty((2 * lattices[0][:, 0].sum(), nx), np.float32)
+        lines = room_for_lines(lattices, nx)
         direction, product = residual.copy(), np.empty_like(residual)
         size = _dot(residual, residual)
         for _ in range(count):
@@ -322,11 +327,9 @@ class CompiledChange:
         n_nodes = self._residual.size - self._n_free
         if tuple(change.shape) != self._shape or n_nodes != (0 if nodes is None else nodes.numel()):
             raise ValueError(f"a start of another problem: {self._shape} pixels and {n_nodes} nodes were expected")
-        vectors, motion = (
-            (self._solution, self._residual),
-            np.empty(0, np.float32) if nodes is None else host_array(nodes),
-        )
-        _start_from(in_turn(change), motion, np.float32(weight), self._model, self._lattices, *vectors)
+        motion = np.empty(0, np.float32) if nodes is None else host_array(nodes)
+        arrays = self._model, self._lattices, self._solution, self._residual
+        _start_from(in_turn(change), motion, np.float32(weight), *arrays)
 
     def iterate(self, gram: ToeplitzGram, weight: float, iterations: int) -> None:
         """Conjugate gradients."""

@@ -80,8 +80,15 @@ def _pairs(matrix: Tensor) -> tuple[Array, Array]:
 
 
 @part
-def lines_of(nodes, counts, x_begins, x_shares, lines):
+def room_for_lines(lattices, nx):
+    """For a line of pixels for each line of nodes."""
+    return np.empty((2 * lattices[0][:, 0].sum(), nx), np.float32)
+
+
+@part
+def lines_of(nodes, lattices, lines):
     """Interpolate along x: a line of pixels for each line of nodes."""
+    counts, _, _, x_begins, x_shares = lattices
     line, o = 0, 0
     for level in range(counts.shape[0]):
         n, before, after = counts[level, 1], x_shares[level, 0], x_shares[level, 1]
@@ -95,8 +102,9 @@ def lines_of(nodes, counts, x_begins, x_shares, lines):
 
 
 @part
-def nodes_of(lines, counts, x_begins, x_shares, nodes):
+def nodes_of(lines, lattices, nodes):
     """The adjoint of that."""
+    counts, _, _, x_begins, x_shares = lattices
     line, o = 0, 0
     for level in range(counts.shape[0]):
         n, before, after = counts[level, 1], x_shares[level, 0], x_shares[level, 1]
@@ -113,8 +121,9 @@ def nodes_of(lines, counts, x_begins, x_shares, nodes):
 
 
 @part
-def displaced(lines, y, counts, y_lines, y_shares, u, v):
+def displaced(lines, y, lattices, u, v):
     """The displacement of a row of pixels."""
+    counts, y_lines, y_shares, _, _ = lattices
     for x in range(u.size):
         u[x], v[x] = 0, 0
     for level in range(counts.shape[0]):
@@ -129,8 +138,9 @@ def displaced(lines, y, counts, y_lines, y_shares, u, v):
 
 
 @part
-def collect(u, v, y, counts, y_lines, y_shares, lines):
+def collect(u, v, y, lattices, lines):
     """The adjoint of that: add a row to the lines."""
+    counts, y_lines, y_shares, _, _ = lattices
     for level in range(counts.shape[0]):
         line, n = y_lines[level, y], counts[level, 0]
         a, b = y_shares[level, 0, y], y_shares[level, 1, y]
