@@ -136,10 +136,8 @@ class ToeplitzGram(LinearOperator):
     @property
     def runs_alone(self) -> bool:
         """Whether products with a single frame are compiled ones on one thread."""
-        if not is_single_on_host(self.csm) or len(self.kernel) > 1:
-            return False
-        shape = self.csm.shape[-2], self.csm.shape[-1]
-        return is_prepared(shape) and (len(self.csm) <= _ALONE or n_lanes() <= _FEW_LANES)
+        alone = len(self.csm) <= _ALONE or n_lanes() <= _FEW_LANES
+        return alone and len(self.kernel) == 1 and self._is_compiled(self.csm)
 
     def in_blocks(self) -> tuple[Array, Array]:
         """A single frame's kernel and the maps, as compiled products take them."""
@@ -148,20 +146,17 @@ class ToeplitzGram(LinearOperator):
         return self._sorted, _maps_in_blocks(self.csm)
 
     def _is_compiled(self, x: Tensor) -> bool:
-        return x.dtype == self.csm.dtype == torch.complex64 and is_prepared((self.csm.shape[-2], self.csm.shape[-1]))
+        """Whether products with x, or with images like it, are compiled ones."""
+        shape = self.csm.shape[-2], self.csm.shape[-1]
+        return is_single_on_host(x) and is_single_on_host(self.csm) and is_prepared(shape)
 
     def _compiled(self, x: Tensor) -> Piece:
-        product, images, kernels = (
-            compiled_product(self.csm.shape[-2:]),
-            in_blocks(host_array(x)),
-            host_array(self.kernel),
-        )
-        maps = _maps_in_blocks(self.csm)
-        if len(x) == 1:
-            self.in_blocks()
+        product, kernels = compiled_product(self.csm.shape[-2:]), host_array(self.kernel)
+        images, maps = in_blocks(host_array(x)), _maps_in_blocks(self.csm)
+        alone = self.in_blocks()[0] if len(x) == 1 else None
 
         def piece(t: int, coils: slice) -> Tensor:
-            kernel = product.sorted(kernels[t]) if self._sorted is None else self._sorted
+            kernel = product.sorted(kernels[t]) if alone is None else alone
             return torch.from_numpy(product(images[t], maps[coils], kernel))[None]
 
         return piece
