@@ -14,6 +14,7 @@ from torch import Tensor
 from inr_core.coils import recombine
 from inr_core.methods.live import LiveMethod, Solved
 from inr_core.parameters.live import LiveParameters
+from inr_core.solvers.beginning import Beginning
 from inr_core.solvers.change_solver import Outlook
 from inr_core.solvers.control import Control
 from inr_core.solvers.effort import SPARSE
@@ -52,6 +53,7 @@ class PredictedCg(LiveMethod):
         self._outlook: Outlook | None = None
         self._lag = self.smoother(parameters.delay_frames) if parameters.delay_frames > 0 else None
         self._solved: deque[Solved] = deque(maxlen=_LAST)
+        self._beginning: Beginning | None = None  # while it lasts
         self._next_delayed = 0  # index of the first frame that may still be sent again
 
     @property
@@ -75,6 +77,7 @@ class PredictedCg(LiveMethod):
     def pause(self) -> None:
         """The image before is still the best prediction; where it was measured and how it moved no longer counts."""
         self.solver.forget()
+        self._beginning = None
 
     def learnt(self) -> Learnt | None:
         """With the last image and what is usual of the predictions."""
@@ -126,8 +129,10 @@ class PredictedCg(LiveMethod):
             few = csm[: _FEW_COILS if frame.acceleration < SPARSE else self._live.quick_coils]
             image = first_frame(frame, few, self._live.start_iterations, self._live.start_weight)
             self.solver.first(frame)
+            self._beginning = Beginning(frame)
         else:
             outlook = self._look(frame, csm, self._previous)
+            outlook = self._with_past(outlook)
             image = self.solver(outlook, csm, self.due - time.monotonic())
             if isinstance(frame, JointFrames):
                 *waited, image = frame.images(outlook.prediction, image)
@@ -138,6 +143,17 @@ class PredictedCg(LiveMethod):
         self._keep(frame, image, csm)
         self._previous, self._outlook = image, None
         return image
+
+    def _with_past(self, seen: Outlook) -> Outlook:
+        """What a frame and the beginning of the scan, while it lasts, say of the frame's prediction."""
+        if self._beginning is None:
+            return seen
+        joint = self._beginning.seen(seen)
+        if joint is None:
+            self._beginning = None
+            return seen
+        self._beginning.append(seen.frame.parts if isinstance(seen.frame, JointFrames) else [seen.frame])
+        return joint
 
     def _keep(self, frame: MeasuredFrame, image: Tensor, csm: Tensor) -> None:
         """Keep a frame and its image, (ny, nx)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -85,11 +85,29 @@ class JointFrames(MeasuredFrame):
             shares=shares,
         )
 
-    def gram(self, csm: Tensor) -> ToeplitzGram:
-        """What a prediction meets."""
+    def with_past(self, past: MeasuredFrame, weight: float) -> JointFrames:
+        """These frames, and an earlier one whose image is taken to be p + c, too: its a is 1, its w ``weight``.
+
+        The acceleration stays that of the frames themselves.
+        """
+        return replace(
+            self,
+            coil_images=torch.add(self.coil_images, past.coil_images, alpha=weight),
+            kernel=torch.add(self.kernel, past.kernel, alpha=weight),
+            strength=self.strength + weight * past.strength,
+            noise=self.noise + weight**2 * past.noise,
+            prediction_kernel=torch.add(self._met_by_prediction, past.kernel, alpha=weight),
+        )
+
+    @property
+    def _met_by_prediction(self) -> Tensor:
         if self.prediction_kernel is None:
             raise RuntimeError("joint frames are made by JointFrames.of or ahead")
-        return ToeplitzGram(self.prediction_kernel, csm)
+        return self.prediction_kernel
+
+    def gram(self, csm: Tensor) -> ToeplitzGram:
+        """What a prediction meets."""
+        return ToeplitzGram(self._met_by_prediction, csm)
 
     def explained(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> Tensor:
         """What an image, the prediction of it and a change, explains of :meth:`right_side`, (ny, nx)."""
