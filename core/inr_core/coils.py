@@ -216,5 +216,7 @@ def _legendre(n: int, degree: int, device: str | torch.device) -> Tensor:
 
 def _unit(maps: Tensor) -> Tensor:
     sizes = squares(maps).sum(0).clamp_min(torch.finfo(torch.float32).tiny).rsqrt()
+    unit = torch.empty_like(maps)  # no view of real numbers: what is kept of maps is known by the tensor they are in
     # As real numbers: torch makes complex ones of both factors otherwise, which takes three times as long.
-    return torch.view_as_complex(torch.view_as_real(maps) * sizes[..., None])
+    torch.mul(torch.view_as_real(maps), sizes[..., None], out=torch.view_as_real(unit))
+    return unit

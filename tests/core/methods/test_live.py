@@ -22,7 +22,9 @@ from inr_core.errors import DataError
 from inr_core.methods import get_method, make_live
 from inr_core.methods.live import LiveMethod, RefinedSeries, SeriesQuery
 from inr_core.methods.td_dip import TdDipMethod
+from inr_core.operators import column_blocks, compiled_gram, toeplitz
 from inr_core.operators.nufft import Nufft
+from inr_core.parameters.grasp import GraspParameters
 from inr_core.phantoms import CoilArray, Ellipses, Grid, kspace
 from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.control import Control
@@ -592,3 +594,24 @@ class TestCuda:
             refined = method.refine()
             assert refined is None or refined.images.device.type == device
         assert (results[0] - results[1]).norm() < 1e-3 * results[0].norm()
+
+
+def test_maps_are_arranged_for_compiled_products_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for each product: it takes as long as one of two coils."""
+    scan, arranged = cine_scan(frames=8, matrix=(22, 15), coils=4), list[int]()
+    monkeypatch.setattr(compiled_gram, "_PREPARED", {scan.shape})
+
+    def in_blocks(images: Any) -> Any:
+        arranged.append(len(images))
+        return column_blocks.in_blocks(images)
+
+    monkeypatch.setattr(toeplitz, "in_blocks", in_blocks)
+    method = make_live("grasp", scan.shape, GraspParameters(), CPU)
+    counts = []
+    for data in zip(scan.kspace, scan.traj, strict=True):
+        arranged.clear()
+        method.add_frame(*data)
+        method.settle()
+        counts.append(sum(n > 1 for n in arranged))
+    assert 0 in counts  # where they are not refreshed
+    assert max(counts) <= 2  # before it and after it
