@@ -29,6 +29,7 @@ from inr_core.solvers.two_sided import TwoSidedSolver
 
 _LAST = 2  # frames that may be asked for again: the newest, and one that has waited for it
 _LEAST_AHEAD = 12.0  # acceleration from which the next frame's data make an image better
+_TELLING_COILS = 1  # strongest virtual coils by which a frame is judged that is not solved yet
 _FEW_COILS = 4  # strongest virtual coils that the first image is made of; of few spokes those of a first part
 
 
@@ -111,7 +112,7 @@ class PredictedCg(LiveMethod):
         if csm is None or previous is None:
             return True
         if self._waiting:  # the image before this one is not there yet
-            seen = self.solver.look(frame, csm, previous)
+            seen = self.solver.look(frame, csm[:_TELLING_COILS], previous)
         else:
             seen = self._outlook = self._look(frame, csm, previous)
         lost = LOST if len(self.history) else LOST_BETWEEN_SCANS

@@ -21,6 +21,7 @@ from inr_core.solvers.motion_prior import MotionPrior
 
 _FADE = 0.5  # of the history's k-space coverage from frame to frame: what moves is soon out of date
 _SPARSE, _SPARSE_POWER = 25.0, 3.0  # history_weight is for this acceleration; how it grows with it
+_NO_HISTORY = 0.02  # weight of the history's k-space below which it changes nothing: a kernel less to be sorted
 _PRODUCTS = 1  # with the gram, on all coils, that are no iterations
 _THOROUGH = 2  # times the iterations of a frame that follows a pause
 
@@ -108,8 +109,9 @@ class LiveSolver:
         frame = seen.frame
         effort = self._effort(frame, len(csm), remaining_s)
         watch = _Watch(frame.kernel.device)
-        past = self._past_kernel if self._past_kernel is not None else torch.zeros_like(frame.kernel)
-        kernel = torch.add(frame.kernel, past, alpha=self._history_weight(frame))
+        past, weight, kernel = self._past_kernel, self._history_weight(frame), frame.kernel
+        if past is not None and weight >= _NO_HISTORY:
+            kernel = torch.add(kernel, past, alpha=weight)
         expected = self.prior.expected(seen)
         found = self._solver.first(seen, kernel, expected, effort.first, watch.timed)
         change = found.change
@@ -119,7 +121,7 @@ class LiveSolver:
         self.plan.measured(effort, *watch.spent())
         self.last_effort, self._thorough = effort, False
         self.prior.update(change)
-        self._past_kernel = torch.add(frame.kernel, past, alpha=_FADE)
+        self._past_kernel = frame.kernel.clone() if past is None else torch.add(frame.kernel, past, alpha=_FADE)
         return seen.prediction + change
 
     def _effort(self, frame: MeasuredFrame, coils: int, remaining_s: float) -> Effort:
