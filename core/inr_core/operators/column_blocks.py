@@ -22,7 +22,8 @@ def n_blocks(n: int) -> int:
 
 
 @compiled
-def _to_blocks(images, ny, nx, out):
+def to_blocks(images, ny, nx, out):
+    """Images of numbers in turn, (images, 2 ny nx), as blocks."""
     for i in range(images.shape[0]):
         for b in range(out.shape[1]):
             for y in range(ny):
@@ -32,7 +33,8 @@ def _to_blocks(images, ny, nx, out):
 
 
 @compiled
-def _from_blocks(blocks, ny, nx, out):
+def from_blocks_in_turn(blocks, ny, nx, out):
+    """An image's blocks as numbers in turn, (2 ny nx,)."""
     for b in range(blocks.shape[0]):
         for y in range(ny):
             row, to = blocks[b, y * W :], out[2 * (y * nx + b * W) :]
@@ -55,14 +57,14 @@ def in_blocks(images: Array) -> Array:
     """Images or maps, (images, ny, nx) complex64, as (images, blocks, 2 ny W) float32."""
     n, ny, nx = images.shape
     out = np.zeros((n, n_blocks(nx), 2 * ny * W), np.float32)
-    _to_blocks(np.ascontiguousarray(images).reshape(n, -1).view(np.float32), ny, nx, out)
+    to_blocks(np.ascontiguousarray(images).reshape(n, -1).view(np.float32), ny, nx, out)
     return out
 
 
 def from_blocks(blocks: Array, shape: tuple[int, int]) -> Array:
     """An image (ny, nx) complex64 from its (blocks, 2 ny W)."""
     out = np.empty(shape, np.complex64)
-    _from_blocks(blocks, *shape, out.reshape(-1).view(np.float32))
+    from_blocks_in_turn(blocks, *shape, out.reshape(-1).view(np.float32))
     return out
 
 

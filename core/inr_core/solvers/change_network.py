@@ -44,7 +44,7 @@ class ChangeNetwork(nn.Module):
         self.begin = nn.Conv2d(N_MAPS, _FINE, 4, padding=1, stride=2)
         self.fine = nn.Conv2d(_FINE, _FINE, 3, padding=1)
         self.down = nn.Conv2d(_FINE, _COARSE, 3, padding=1, stride=2)
-        self.blocks = nn.ModuleList(nn.Sequential(_coarse(), nn.ReLU(), _coarse()) for _ in range(_BLOCKS))
+        self.blocks = nn.ModuleList(nn.Sequential(_coarse(), nn.ReLU(inplace=True), _coarse()) for _ in range(_BLOCKS))
         self.up = nn.Conv2d(_COARSE, 4 * _FINE, 1)
         self.join = nn.Conv2d(2 * _FINE, _FINE, 3, padding=1)
         self.end = nn.Conv2d(_FINE, 4, 3, padding=1)
@@ -53,14 +53,15 @@ class ChangeNetwork(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(images, maps, ny, nx) -> (images, ny, nx)."""
         ny, nx = maps.shape[-2:]
-        padded = functional.pad(maps, (0, -nx % _MULTIPLE, 0, -ny % _MULTIPLE), mode="replicate")
-        fine = self.begin(padded.contiguous(memory_format=torch.channels_last)).relu()
-        fine = self.fine(fine).relu()
-        coarse = self.down(fine).relu()
+        if nx % _MULTIPLE or ny % _MULTIPLE:  # padding by nothing is a copy
+            maps = functional.pad(maps, (0, -nx % _MULTIPLE, 0, -ny % _MULTIPLE), mode="replicate")
+        fine = self.begin(maps.contiguous(memory_format=torch.channels_last)).relu_()
+        fine = self.fine(fine).relu_()
+        coarse = self.down(fine).relu_()
         for block in self.blocks:
-            coarse = (coarse + block(coarse)).relu()
-        above = functional.pixel_shuffle(self.up(coarse), 2).relu()
-        joined = self.join(torch.cat([fine, above], 1)).relu()
+            coarse = (coarse + block(coarse)).relu_()
+        above = functional.pixel_shuffle(self.up(coarse), 2).relu_()
+        joined = self.join(torch.cat([fine, above], 1)).relu_()
         return functional.pixel_shuffle(self.end(joined), 2)[:, 0, :ny, :nx].clamp(_LEAST, _LARGEST)
 
 

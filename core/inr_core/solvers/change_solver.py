@@ -181,13 +181,13 @@ def outlook(
     change: Tensor | None = None,
 ) -> Outlook:
     """What a frame and some of its coils, those of ``csm``, say of a prediction, (ny, nx), or of that and a change."""
-    explained = frame.explained(csm, prediction, change)
     image = prediction if change is None else prediction + change
     if is_single_on_host(image):
-        right, missing, largest, power = compiled_outlook.look(csm, frame.coil_images, explained, image)
+        products = frame.products(csm, prediction, change)
+        right, missing, largest, power = compiled_outlook.look(csm, frame.coil_images, products, image)
         noise = frame.noise * power
     else:
-        right = frame.right_side(csm)
+        right, explained = frame.right_side(csm), frame.explained(csm, prediction, change)
         missing, largest = right - explained, float(image.abs().max()) if scale is None else scale
         noise = combined_variance(frame.noise, csm)
     return Outlook(frame, csm, image, right, missing, max(largest, _TINY) if scale is None else scale, noise)

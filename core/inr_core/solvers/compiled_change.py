@@ -262,11 +262,16 @@ def _take_blocks(blocks, rows):
 
 
 @cache
-def _iterations_of(ny: int, nx: int) -> Callable[..., None]:
-    """All iterations, with the product in them."""
+def _solution_of(ny: int, nx: int) -> Callable[..., None]:
+    """A whole part of a frame: the problem is set up, begun, iterated with the product in it, and its change made."""
     y_stages, x_stages = stages(ny), stages(nx)
 
-    def iterate(count, csm, kernel, tables, model, lattices, stiffness, weight, solution, residual):
+    def solve(to_do, problem, start, count, weight, csm, kernel, tables, model, lattices, stiffness, numbers, found):
+        solution, residual = numbers
+        if to_do[0]:
+            _set_up(*problem, model, lattices, stiffness, residual)
+        if to_do[1]:
+            _start_from(*start, model, lattices, solution, residual)
         y_tables, x_tables = tables
         image, explained = np.zeros(csm.shape[1:], np.float32), np.zeros(csm.shape[1:], np.float32)
         spectra, pair = room_of(ny, nx)
@@ -282,8 +287,10 @@ def _iterations_of(ny: int, nx: int) -> Callable[..., None]:
             _pull(change, stiffness, np.float32(1), rows)
             _numbers_of(rows, model, lattices, product, lines)
             size = _descend(direction, product, weight, solution, residual, size)
+        _change_rows(solution, model, lattices, change, lines)
+        _rows_in_turn(change, found)
 
-    return compiled(iterate, column_blocks, column_transform, compiled_gram, compiled_lattices)
+    return compiled(solve, column_blocks, column_transform, compiled_gram, compiled_lattices)
 
 
 class CompiledChange:
@@ -311,16 +318,15 @@ class CompiledChange:
         self._stiffness = np.empty((ny, nx), np.float32)
         self._residual = np.empty(self._n_free + lattices.n_nodes, np.float32)
         self._solution = np.zeros_like(self._residual)
-        _set_up(
+        self._problem = (
             np.ascontiguousarray(host_array(deviation)),
             *(in_turn(one) for one in (image, base, missing)),
             np.float32(strength),
             (np.float32(edges[0]), np.float32(edges[1])),
-            self._model,
-            self._lattices,
-            self._stiffness,
-            self._residual,
         )
+        self._start = in_turn(base)[:0], np.empty(0, np.float32), np.float32(0)
+        self._to_do = True, False  # whether it is to be set up, and to be begun from the start
+        self._found: Tensor | None = None
 
     def start_from(self, change: Tensor, nodes: Tensor | None, weight: float) -> None:
         """Begin with this change and the motion of these nodes."""
@@ -328,28 +334,42 @@ class CompiledChange:
         if tuple(change.shape) != self._shape or n_nodes != (0 if nodes is None else nodes.numel()):
             raise ValueError(f"a start of another problem: {self._shape} pixels and {n_nodes} nodes were expected")
         motion = np.empty(0, np.float32) if nodes is None else host_array(nodes)
-        arrays = self._model, self._lattices, self._solution, self._residual
-        _start_from(in_turn(change), motion, np.float32(weight), *arrays)
+        self._start = in_turn(change), motion, np.float32(weight)
+        self._to_do, self._found = (self._to_do[0], True), None
 
     def iterate(self, gram: ToeplitzGram, weight: float, iterations: int) -> None:
         """Conjugate gradients."""
-        arrays = self._model, self._lattices, self._stiffness, np.float32(weight), self._solution, self._residual
         if gram.runs_alone:
-            kernel, csm = gram.in_blocks()
-            tables = compiled_product(self._shape).tables
-            _iterations_of(*self._shape)(iterations, csm, kernel, tables, *arrays)
+            (kernel, csm), found = gram.in_blocks(), self._image()
+            work = iterations, np.float32(weight), csm, kernel, compiled_product(self._shape).tables
+            to = self._model, self._lattices, self._stiffness, (self._solution, self._residual), in_turn(found)
+            _solution_of(*self._shape)(self._to_do, self._problem, self._start, *work, *to)
+            self._to_do, self._found = (False, False), found
             return
+        self._begin()
+        arrays = self._model, self._lattices, self._stiffness, np.float32(weight), self._solution, self._residual
         direction, size, change = self._residual.copy(), _size_of(self._residual), self._image()
         for _ in range(iterations):
             _change_of(direction, self._model, self._lattices, in_turn(change))
             explained = gram.forward(change[None])[0]
             size = _step(in_turn(change), in_turn(explained), direction, *arrays, size)
+        self._found = None
+
+    def _begin(self) -> None:
+        """What iterations that run alone do themselves."""
+        if self._to_do[0]:
+            _set_up(*self._problem, self._model, self._lattices, self._stiffness, self._residual)
+        if self._to_do[1]:
+            _start_from(*self._start, self._model, self._lattices, self._solution, self._residual)
+        self._to_do = False, False
 
     def change(self) -> Tensor:
         """(ny, nx) complex64: of the numbers so far."""
-        change = self._image()
-        _change_of(self._solution, self._model, self._lattices, in_turn(change))
-        return change
+        if self._found is None:
+            self._begin()
+            self._found = self._image()
+            _change_of(self._solution, self._model, self._lattices, in_turn(self._found))
+        return self._found
 
     @property
     def nodes(self) -> Tensor:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from inr_core.compiling import compiled, in_turn
+from inr_core.compiling import compiled, in_turn, part
+from inr_core.operators import column_blocks, column_transform, compiled_gram
+from inr_core.operators.column_blocks import from_blocks_in_turn, to_blocks
+from inr_core.operators.column_transform import stages
+from inr_core.operators.compiled_gram import add_product, compiled_product, room_of
+from inr_core.operators.toeplitz import ToeplitzGram
+
+Product = tuple[ToeplitzGram, Tensor]
+
+_TOGETHER = 2  # products
+_NOTHING = np.empty(0, np.float32)
 
 
-@compiled
-def _look(csm, coil_images, explained, image, right, missing):
+@part
+def _look_at(csm, coil_images, explained, image, right, missing):
     """Fill right = sum_c conj(s_c) b_c and missing; the largest |image|^2 and the sum of |s_c|^2."""
     ny, n = right.shape
     largest, total = np.float32(0), 0.0
@@ -33,19 +45,60 @@ def _look(csm, coil_images, explained, image, right, missing):
     return largest, total
 
 
-def look(csm: Tensor, coil_images: Tensor, explained: Tensor, image: Tensor) -> tuple[Tensor, Tensor, float, float]:
+@compiled
+def _look(csm, coil_images, explained, image, right, missing):
+    return _look_at(csm, coil_images, explained, image, right, missing)
+
+
+@cache
+def _products_and_look_of(ny: int, nx: int) -> Callable[..., tuple[float, float]]:
+    """The same with what is explained: a product, or the sum of two."""
+    y_stages, x_stages = stages(ny), stages(nx)
+
+    def look(kernel, one, more_kernel, other, blocks, tables, csm, coil_images, image, right, missing):
+        y_tables, x_tables = tables
+        spectra, pair = room_of(ny, nx)
+        x, out = np.zeros((1, *blocks.shape[1:]), np.float32), np.zeros(blocks.shape[1:], np.float32)
+        to_blocks(one.reshape(1, -1), ny, nx, x)
+        add_product(x[0], blocks, kernel, y_tables, x_tables, spectra, pair, out, y_stages, x_stages, (ny, nx))
+        if more_kernel.size > 0:
+            to_blocks(other.reshape(1, -1), ny, nx, x)
+            add_product(x[0], blocks, more_kernel, y_tables, x_tables, spectra, pair, out, y_stages, x_stages, (ny, nx))
+        explained = np.empty_like(right)
+        from_blocks_in_turn(out, ny, nx, explained.reshape(-1))
+        return _look_at(csm, coil_images, explained, image, right, missing)
+
+    return compiled(look, column_blocks, column_transform, compiled_gram)
+
+
+def look(
+    csm: Tensor, coil_images: Tensor, products: Sequence[Product], image: Tensor
+) -> tuple[Tensor, Tensor, float, float]:
     """What the data pull towards and what of it is not explained, the image's maximum, and the mean of |maps|^2.
 
     Parameters
     ----------
     csm, coil_images : (coils, ny, nx)
         Receive maps, and gridded data of as many coils or more.
-    explained, image : (ny, nx)
-        What is explained of the data, and the image whose maximum is asked for.
+    products
+        Grams and images, (ny, nx), whose products are what is explained of the data; one or two, with the same maps.
+    image : (ny, nx)
+        That whose maximum is asked for.
     """
-    if csm.shape[1:] != coil_images.shape[1:] or len(csm) > len(coil_images) or explained.shape != image.shape:
+    if csm.shape[1:] != coil_images.shape[1:] or len(csm) > len(coil_images) or image.shape != csm.shape[1:]:
         raise ValueError(f"maps {tuple(csm.shape)} of coil images {tuple(coil_images.shape)}")
     right, missing = (torch.empty(image.shape, dtype=image.dtype) for _ in range(2))  # in_turn must not copy them
-    arrays = [in_turn(one) for one in (csm, coil_images, explained, image, right, missing)]
-    largest, power = _look(*arrays)
+    arrays = [in_turn(one) for one in (csm, coil_images, image, right, missing)]
+    grams = [gram for gram, _ in products]
+    if len(products) <= _TOGETHER and all(gram.runs_alone for gram in grams):
+        (kernel, blocks), more = grams[0].in_blocks(), _NOTHING
+        if len(grams) == _TOGETHER:
+            more = grams[1].in_blocks()[0]
+        shape = int(image.shape[0]), int(image.shape[1])
+        one, other = in_turn(products[0][1]), in_turn(products[-1][1])
+        work = _products_and_look_of(*shape)
+        largest, power = work(kernel, one, more, other, blocks, compiled_product(shape).tables, *arrays)
+    else:
+        explained = torch.stack([gram.forward(one[None])[0] for gram, one in products]).sum(0)
+        largest, power = _look(arrays[0], arrays[1], in_turn(explained), *arrays[2:])
     return right, missing, math.sqrt(largest), power / image.numel()

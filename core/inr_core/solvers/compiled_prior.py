@@ -67,26 +67,49 @@ def _smoothed_square_of(image, window, out):
     _box_mean(square, window, out)
 
 
-@compiled
-def _floor_of(image, least, window, out):
+@part
+def _root_of_mean_square(image, window, out):
     square = np.empty_like(out)
     _squares(image, square)
     _box_mean(square, window, out)
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             out[y, x] = math.sqrt(out[y, x])
+
+
+@part
+def _least_squares(image, least, window, out):
+    _root_of_mean_square(image, window, out)
     share = np.float32(0.5 / _mean(out))
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             out[y, x] = least * (np.float32(0.5) + share * out[y, x])
 
 
-@compiled
-def _deviation_of(energy, floor, least, out):
+@part
+def _deviation(energy, floor, least, out):
     share = np.float32(1 / _mean(energy))
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             out[y, x] = math.sqrt((share * energy[y, x] + floor[y, x]) / (1 + least))
+
+
+@compiled
+def _floor_of(image, least, window, out):
+    _least_squares(image, least, window, out)
+
+
+@compiled
+def _deviation_of(energy, floor, least, out):
+    _deviation(energy, floor, least, out)
+
+
+@compiled
+def _found_of(change, change_window, image, least, window, out):
+    energy, floor = np.empty_like(out), np.empty_like(out)
+    _root_of_mean_square(change, change_window, energy)
+    _least_squares(image, least, window, floor)
+    _deviation(energy, floor, least, out)
 
 
 @part
@@ -105,15 +128,15 @@ def _maps_of(prediction, missing, last, deviation, scale, missing_scale, corner,
             size = math.sqrt(square)
             # Of less than the smallest number with all its digits a root's reciprocal is none.
             a, b = (re / size, im / size) if square > _TINY else (np.float32(1), np.float32(0))
-            maps[0, y, x] = size
+            maps[y, x, 0] = size
             changed, turned = scale * c[2 * x], scale * c[2 * x + 1]
-            maps[1, y, x], maps[2, y, x] = changed * a + turned * b, turned * a - changed * b
+            maps[y, x, 1], maps[y, x, 2] = changed * a + turned * b, turned * a - changed * b
             missed, astray = missing_scale * m[2 * x], missing_scale * m[2 * x + 1]
-            maps[3, y, x], maps[4, y, x] = missed * a + astray * b, astray * a - missed * b
-            maps[5, y, x] = _logarithm(changed, turned, corner)
-            maps[6, y, x] = _logarithm(missed, astray, corner)
-            maps[7, y, x] = math.log(d[x] + deviation_corner)
-            maps[8, y, x] = acceleration
+            maps[y, x, 3], maps[y, x, 4] = missed * a + astray * b, astray * a - missed * b
+            maps[y, x, 5] = _logarithm(changed, turned, corner)
+            maps[y, x, 6] = _logarithm(missed, astray, corner)
+            maps[y, x, 7] = math.log(d[x] + deviation_corner)
+            maps[y, x, 8] = acceleration
 
 
 def smoothed_square(image: Tensor, window: int) -> Tensor:
@@ -134,6 +157,13 @@ def deviation_of(energy: Tensor, floor: Tensor, least: float) -> Tensor:
     """D of :class:`~inr_core.solvers.motion_prior.MotionPrior`."""
     out = torch.empty(energy.shape)
     _deviation_of(host_array(energy), host_array(floor), np.float32(least), out.numpy())
+    return out
+
+
+def found_of(change: Tensor, change_window: int, image: Tensor, least: float, window: int) -> Tensor:
+    """D of :class:`~inr_core.solvers.motion_prior.MotionPrior` once a change is found."""
+    out = torch.empty(image.shape)
+    _found_of(in_turn(change), change_window, in_turn(image), np.float32(least), window, out.numpy())
     return out
 
 
@@ -159,8 +189,8 @@ def maps_of(
     acceleration
         The last map.
     """
-    maps = torch.empty(9, *deviation.shape)
+    maps = torch.empty(*deviation.shape, 9)  # side by side, as the network's convolutions take them
     arrays = [in_turn(image) for image in images]
     small = [np.float32(x) for x in (1 / scales[0], 1 / scales[1], *corners, acceleration)]
     _maps_of(*arrays, host_array(deviation), *small, maps.numpy())  # type: ignore[call-arg]
-    return maps
+    return maps.permute(2, 0, 1)

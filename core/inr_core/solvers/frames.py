@@ -107,8 +107,14 @@ class MeasuredFrame:
 
     def explained(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> Tensor:
         """What an image, the prediction of it and a change, explains of :meth:`right_side`, (ny, nx)."""
-        image = prediction if change is None else prediction + change
-        return self.gram(csm).forward(image[None])[0]
+        first, *more = (gram.forward(x[None])[0] for gram, x in self.products(csm, prediction, change))
+        return first + more[0] if more else first
+
+    def products(
+        self, csm: Tensor, prediction: Tensor, change: Tensor | None = None
+    ) -> list[tuple[ToeplitzGram, Tensor]]:
+        """Grams and images, one or two, whose products are :meth:`explained`."""
+        return [(self.gram(csm), prediction if change is None else prediction + change)]
 
     @property
     def acceleration(self) -> float:

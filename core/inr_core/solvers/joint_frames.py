@@ -109,11 +109,12 @@ class JointFrames(MeasuredFrame):
         """What a prediction meets."""
         return ToeplitzGram(self._met_by_prediction, csm)
 
-    def explained(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> Tensor:
-        """What an image, the prediction of it and a change, explains of :meth:`right_side`, (ny, nx)."""
+    def products(
+        self, csm: Tensor, prediction: Tensor, change: Tensor | None = None
+    ) -> list[tuple[ToeplitzGram, Tensor]]:
+        """As of a frame; a prediction and a change do not meet the same kernel."""
         gram = self.gram(csm)
-        explained = gram.forward(prediction[None])[0]
-        return explained if change is None else explained + gram.with_kernel(self.kernel).forward(change[None])[0]
+        return [(gram, prediction), *([] if change is None else [(gram.with_kernel(self.kernel), change)])]
 
     def images(self, prediction: Tensor, last: Tensor) -> list[Tensor]:
         """Those of its parts, (ny, nx), given the prediction of them and the image of the last."""

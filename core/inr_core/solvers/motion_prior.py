@@ -11,6 +11,8 @@ from inr_core.smoothing import box_mean
 from inr_core.solvers import compiled_prior
 from inr_core.solvers.change_solver import Outlook
 
+_FOUND_WINDOW = 3  # pixels that a change is averaged over
+
 
 class MotionPrior:
     """Expected size of a frame's deviation from its prediction, pixel by pixel.
@@ -51,11 +53,13 @@ class MotionPrior:
 
     def between(self, before: Tensor, after: Tensor) -> Tensor:
         """D, (ny, nx), of a frame between two images: where these differ their mean is doubtful."""
-        return self._deviation(smoothed_square(after - before, 3), self._floor(0.5 * (before + after)))
+        return self._deviation(smoothed_square(after - before, _FOUND_WINDOW), self._floor(0.5 * (before + after)))
 
     def found(self, change: Tensor, prediction: Tensor) -> Tensor:
         """D, (ny, nx), given the change that a first few iterations found."""
-        return self._deviation(smoothed_square(change, 3).sqrt(), self._floor(prediction))
+        if is_single_on_host(change) and is_single_on_host(prediction):
+            return compiled_prior.found_of(change, _FOUND_WINDOW, prediction, self.floor, self.window)
+        return self._deviation(smoothed_square(change, _FOUND_WINDOW).sqrt(), self._floor(prediction))
 
     def _floor(self, prediction: Tensor) -> Tensor:
         if is_single_on_host(prediction):

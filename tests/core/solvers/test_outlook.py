@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from inr_core.operators import compiled_gram
+from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers import compiled_outlook
 from inr_core.solvers.change_solver import outlook
 from inr_core.solvers.frames import MeasuredFrame
+from inr_core.solvers.joint_frames import JointFrames
 from oracles import rand
 
 
@@ -39,12 +42,32 @@ def test_it_is_what_it_is_in_double_precision(shape: tuple[int, int], coils: int
     assert made.noise == pytest.approx(expected.noise, rel=1e-5)
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_with_the_products_compiled_it_is_the_same(monkeypatch: pytest.MonkeyPatch, *, changed: bool) -> None:
+    """Of a frame, whose change meets the same kernel, and of joint frames, where it does not."""
+    shape = (15, 22)
+    monkeypatch.setattr(compiled_gram, "_PREPARED", set())
+    one, other = frame(shape, torch.complex64), frame(shape, torch.complex64)
+    other.kernel = rand(1, 4, *shape, seed=6).real.float()
+    csm, prediction = rand(2, *shape, seed=3).to(torch.complex64), rand(*shape, seed=4).to(torch.complex64)
+    change = rand(*shape, seed=5).to(torch.complex64) if changed else None
+    frames = one, JointFrames.ahead([one], other)
+    expected = [outlook(each, csm, prediction, change=change) for each in frames]
+    compiled_gram.prepare(shape)
+    for each, known in zip(frames, expected, strict=True):
+        assert each.gram(csm).runs_alone
+        made = outlook(each, csm, prediction, change=change)
+        torch.testing.assert_close(made.right, known.right)
+        torch.testing.assert_close(made.missing, known.missing, rtol=1e-4, atol=1e-4)
+        assert (made.scale, made.noise) == pytest.approx((known.scale, known.noise))
+
+
 def test_images_that_lie_otherwise_in_memory_are_seen_as_they_are() -> None:
     csm, coils = rand(2, 6, 5, seed=1).to(torch.complex64), rand(2, 6, 5, seed=2).to(torch.complex64)
-    explained, image = rand(6, 5, seed=3).to(torch.complex64), rand(6, 5, seed=4).to(torch.complex64)
-    expected = compiled_outlook.look(csm, coils, explained, image)
-    turned = [x.transpose(-1, -2).contiguous().transpose(-1, -2) for x in (csm, coils, explained, image)]
-    made = compiled_outlook.look(turned[0], turned[1], turned[2], turned[3])
+    image, kernel = rand(6, 5, seed=3).to(torch.complex64), rand(1, 4, 6, 5, seed=4).real.float()
+    expected = compiled_outlook.look(csm, coils, [(ToeplitzGram(kernel, csm), image)], image)
+    csm, coils, image = (x.transpose(-1, -2).contiguous().transpose(-1, -2) for x in (csm, coils, image))
+    made = compiled_outlook.look(csm, coils, [(ToeplitzGram(kernel, csm), image)], image)
     for one, other in zip(made[:2], expected[:2], strict=True):
         torch.testing.assert_close(one, other)
     assert made[2:] == pytest.approx(expected[2:])
@@ -52,6 +75,5 @@ def test_images_that_lie_otherwise_in_memory_are_seen_as_they_are() -> None:
 
 def test_more_maps_than_coil_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^maps \(3, 4, 5\) of coil images \(2, 4, 5\)$"):
-        compiled_outlook.look(
-            *(torch.ones(*shape, dtype=torch.complex64) for shape in ((3, 4, 5), (2, 4, 5), (4, 5), (4, 5)))
-        )
+        csm, coils, image = (torch.ones(*shape, dtype=torch.complex64) for shape in ((3, 4, 5), (2, 4, 5), (4, 5)))
+        compiled_outlook.look(csm, coils, [], image)
