@@ -54,20 +54,20 @@ _LADDER = (
     (1 / 2, 0, 1 / 4),
 )
 _SPARSE_LADDER = (
-    (5 / 8, 1, 1),
-    (5 / 8, 0.8, 3 / 4),
-    (5 / 8, 0.7, 1 / 2),
-    (3 / 4, 1 / 2, 1 / 2),
-    (3 / 4, 0.4, 1 / 2),
-    (5 / 8, 0.4, 1 / 2),
-    (3 / 4, 0.3, 1 / 2),
-    (1, 0.2, 1 / 4),
+    (1 / 2, 1, 1),
+    (1 / 2, 1, 3 / 4),
+    (1 / 2, 0.8, 5 / 8),
+    (1 / 2, 0.6, 5 / 8),
+    (5 / 8, 1 / 2, 1 / 2),
+    (1 / 2, 1 / 2, 1 / 2),
+    (5 / 8, 0.3, 1 / 2),
+    (1 / 2, 0.3, 1 / 2),
+    (1 / 2, 0.3, 3 / 8),
     (1, 0, 1 / 4),
     (3 / 4, 0, 1 / 4),
-    (5 / 8, 0, 1 / 4),
     (1 / 2, 0, 1 / 4),
 )
-"""Parts of the iterations of both parts, and of the coils: few spokes want them early, many on more coils."""
+"""Parts of the iterations of both parts, and of the coils: many spokes want more of the first part."""
 
 SPARSE = 16.0
 """Acceleration from which few spokes are few."""
