@@ -152,6 +152,7 @@ class LiveMethod(ABC):
         self.n_frames = 0
         self.steps = 0
         self.query = SeriesQuery()  # set by the host, of methods that are continuous
+        self.overlaps = False  # set by the host: whether frames share samples with those before them
         self.due = math.inf  # set by the host: when the next image should be ready, on the monotonic clock
         self._unsettled: MeasuredFrame | None = None
         self._waiting: list[MeasuredFrame] = []

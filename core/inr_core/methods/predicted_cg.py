@@ -38,7 +38,8 @@ class PredictedCg(LiveMethod):
 
     A frame that the prediction explains far worse than those before (:class:`Expectation`) does not fit.
 
-    State: the last frames (``history``), one image, and the solver's: one variance map, one kernel; the last images for
+    State: the sums of the scan's first frames (:class:`~inr_core.solvers.beginning.Beginning`), until they are over;
+    the last frames (``history``), one image, and the solver's: one variance map, one kernel; the last images for
     ``delay_frames``.
     """
 
@@ -130,7 +131,7 @@ class PredictedCg(LiveMethod):
             few = csm[: _FEW_COILS if frame.acceleration < SPARSE else self._live.quick_coils]
             image = first_frame(frame, few, self._live.start_iterations, self._live.start_weight)
             self.solver.first(frame)
-            self._beginning = Beginning(frame)
+            self._beginning = None if self.overlaps else Beginning(frame)
         else:
             outlook = self._look(frame, csm, self._previous)
             outlook = self._with_past(outlook)
@@ -144,6 +145,11 @@ class PredictedCg(LiveMethod):
         self._keep(frame, image, csm)
         self._previous, self._outlook = image, None
         return image
+
+    def rest(self) -> None:
+        """Forget the beginning, too."""
+        super().rest()
+        self._beginning = None
 
     def _with_past(self, seen: Outlook) -> Outlook:
         """What a frame and the beginning of the scan, while it lasts, say of the frame's prediction."""

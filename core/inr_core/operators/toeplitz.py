@@ -30,8 +30,8 @@ from inr_core.operators.nufft_backends import make_backend
 
 _SPECTRA_BYTES = 2**27  # of one batch on a device; a product holds about three times as much
 _KEPT_BLOCKS: MutableMapping[Tensor, tuple[int, Array]] = WeakIdKeyDictionary()  # of maps, of some version
-# The newest kernels as compiled products take them: a live frame has three, and four products with some of them.
-_KEPT_KERNELS = deque[tuple[ref[Tensor], int, Array]](maxlen=4)
+# The newest kernels as compiled products take them: a live frame has up to five, and products with some of them.
+_KEPT_KERNELS = deque[tuple[ref[Tensor], int, Array]](maxlen=6)
 _ALONE = 2  # coils of a frame that a core does by itself: sharing half a millisecond of work costs as much
 _FEW_LANES = 2  # lanes that other threads of a scan need as well: a frame then goes on without waiting for one
 
@@ -98,7 +98,7 @@ class ToeplitzGram(LinearOperator):
         if kernel.ndim != 4 or tuple(kernel.shape[1:]) != (4, ny, nx):
             raise DataError(f"a kernel of shape {tuple(kernel.shape)}", f"(frames, 4, {ny}, {nx})")
         self.kernel, self.csm = kernel, csm
-        self._maps: tuple[Tensor, Tensor] | None = None  # as products of torch take them
+        self._maps = list[tuple[Tensor, Tensor]]()  # as products of torch take them, once there was one
         self._sorted: Array | None = None  # a single frame's kernel, as compiled products take it
 
     def with_kernel(self, kernel: Tensor) -> ToeplitzGram:
@@ -167,11 +167,11 @@ class ToeplitzGram(LinearOperator):
 
     def _turned(self) -> tuple[Tensor, Tensor]:
         """Maps (coils, 4, ny, nx) of each wave, and their conjugate."""
-        if self._maps is None:
+        if not self._maps:
             ny, nx = self.csm.shape[-2:]
             maps = self.csm[:, None] * _waves((ny, nx), self.csm.dtype, self.csm.device)
-            self._maps = maps, maps.conj().resolve_conj()
-        return self._maps
+            self._maps.append((maps, maps.conj().resolve_conj()))
+        return self._maps[0]
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The same as forward: weights are real."""

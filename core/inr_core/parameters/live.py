@@ -80,7 +80,7 @@ class LiveParameters(MeasurementParameters):
     history_weight: float = parameter(
         0.1,
         "trust in the prediction where the last frames measured k-space, relative to the data's, "
-        "at an acceleration of 25; it falls with the acceleration's cube",
+        "at an acceleration of 25; it falls with the acceleration's cube, and is 0 below 0.02",
         minimum=0,
         maximum=10,
     )

@@ -26,7 +26,7 @@ class Beginning:
     spokes say. As long as these errors are larger than what moves, the past data, taken as those of a scene at rest,
     say more of them than they get wrong: what they miss of a prediction is what the next frame misses, too. Once things
     move the two contradict each other, and the past counts no more. Its data are more terms of a frame's sums, so that
-    all it costs is one product on a few coils.
+    all it costs is one product on a few coils, and a sum.
 
     Measured on a real cine, third to ninth frame: 1.0 to 1.5 dB at 5 spokes, 0.5 to 2.0 at 13, 0 to 1.0 at 21; where
     the heart contracts in just these frames 0 to 0.8 at 5; of a scene at rest up to 5. Were the contradiction not

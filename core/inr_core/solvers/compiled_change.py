@@ -374,6 +374,7 @@ class CompiledChange:
     @property
     def nodes(self) -> Tensor:
         """Of the displacement."""
+        self._begin()
         return torch.from_numpy(self._solution[self._n_free :])
 
     def _image(self) -> Tensor:

@@ -19,7 +19,6 @@ from inr_core.operators.toeplitz import ToeplitzGram
 
 Product = tuple[ToeplitzGram, Tensor]
 
-_TOGETHER = 2  # products
 _NOTHING = np.empty(0, np.float32)
 
 
@@ -87,18 +86,22 @@ def look(
     """
     if csm.shape[1:] != coil_images.shape[1:] or len(csm) > len(coil_images) or image.shape != csm.shape[1:]:
         raise ValueError(f"maps {tuple(csm.shape)} of coil images {tuple(coil_images.shape)}")
+    for _, one in products:
+        if one.shape != image.shape or one.dtype != image.dtype:
+            expected = f"{tuple(image.shape)} {image.dtype} expected"
+            raise ValueError(f"a product of {tuple(one.shape)} {one.dtype}: {expected}")
     right, missing = (torch.empty(image.shape, dtype=image.dtype) for _ in range(2))  # in_turn must not copy them
     arrays = [in_turn(one) for one in (csm, coil_images, image, right, missing)]
-    grams = [gram for gram, _ in products]
-    if len(products) <= _TOGETHER and all(gram.runs_alone for gram in grams):
-        (kernel, blocks), more = grams[0].in_blocks(), _NOTHING
-        if len(grams) == _TOGETHER:
-            more = grams[1].in_blocks()[0]
-        shape = int(image.shape[0]), int(image.shape[1])
-        one, other = in_turn(products[0][1]), in_turn(products[-1][1])
+    shape, (gram, first), (other_gram, second) = (image.shape[0], image.shape[1]), products[0], products[-1]
+    two = len(products) > 1
+    if gram.runs_alone:  # and then the other, with the same maps, does
+        (kernel, blocks), tables = gram.in_blocks(), compiled_product(shape).tables
+        more = other_gram.in_blocks()[0] if two else _NOTHING
         work = _products_and_look_of(*shape)
-        largest, power = work(kernel, one, more, other, blocks, compiled_product(shape).tables, *arrays)
+        largest, power = work(kernel, in_turn(first), more, in_turn(second), blocks, tables, *arrays)
     else:
-        explained = torch.stack([gram.forward(one[None])[0] for gram, one in products]).sum(0)
+        explained = gram.forward(first[None])[0]
+        if two:
+            explained = explained + other_gram.forward(second[None])[0]
         largest, power = _look(arrays[0], arrays[1], in_turn(explained), *arrays[2:])
     return right, missing, math.sqrt(largest), power / image.numel()

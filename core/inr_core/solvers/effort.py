@@ -118,7 +118,7 @@ class Times:
 
 
 class Spent(NamedTuple):
-    """Seconds that a part of a frame took for its set-up and for its iterations."""
+    """Seconds that a part of a frame took for its set-up and for its iterations, with what is one call with these."""
 
     setup_s: float
     iterations_s: float

@@ -34,7 +34,7 @@ class JointFrames(MeasuredFrame):
     kernel
         sum w_i a_i^2 of theirs, what c meets; strength, noise and spokes likewise.
     prediction_kernel : (1, 4, ny, nx)
-        sum w_i a_i of theirs, what p meets.
+        sum w_i a_i of theirs, what p meets; the same tensor as the kernel where all a_i are 1.
     parts
         The frames whose images it gives, in order.
     shares
@@ -73,14 +73,15 @@ class JointFrames(MeasuredFrame):
         frames = [*((a, 1.0, part) for a, part in zip(shares, parts, strict=True)), *more]
         kernels = [frame.kernel for *_, frame in frames]
         once, twice = [w * a for a, w, _ in frames], [w * a * a for a, w, _ in frames]
+        kernel = _sum(twice, kernels)
         return cls(
             index=parts[-1].index,
             coil_images=_sum(once, [frame.coil_images for *_, frame in frames]),
-            kernel=_sum(twice, kernels),
+            kernel=kernel,
             n_spokes=max(1, round(sum(w * a * a * frame.n_spokes for a, w, frame in frames))),
             strength=sum(w * a * a * frame.strength for a, w, frame in frames),
             noise=sum((w * a) ** 2 * frame.noise for a, w, frame in frames),
-            prediction_kernel=_sum(once, kernels),
+            prediction_kernel=kernel if once == twice else _sum(once, kernels),
             parts=tuple(parts),
             shares=shares,
         )
@@ -90,13 +91,14 @@ class JointFrames(MeasuredFrame):
 
         The acceleration stays that of the frames themselves.
         """
+        kernel, same = torch.add(self.kernel, past.kernel, alpha=weight), self.prediction_kernel is self.kernel
         return replace(
             self,
             coil_images=torch.add(self.coil_images, past.coil_images, alpha=weight),
-            kernel=torch.add(self.kernel, past.kernel, alpha=weight),
+            kernel=kernel,
             strength=self.strength + weight * past.strength,
             noise=self.noise + weight**2 * past.noise,
-            prediction_kernel=torch.add(self._met_by_prediction, past.kernel, alpha=weight),
+            prediction_kernel=kernel if same else torch.add(self._met_by_prediction, past.kernel, alpha=weight),
         )
 
     @property
@@ -112,7 +114,9 @@ class JointFrames(MeasuredFrame):
     def products(
         self, csm: Tensor, prediction: Tensor, change: Tensor | None = None
     ) -> list[tuple[ToeplitzGram, Tensor]]:
-        """As of a frame; a prediction and a change do not meet the same kernel."""
+        """As of a frame; a prediction and a change do not meet the same kernel, unless all images are p + c."""
+        if self.prediction_kernel is self.kernel:
+            return super().products(csm, prediction, change)
         gram = self.gram(csm)
         return [(gram, prediction), *([] if change is None else [(gram.with_kernel(self.kernel), change)])]
 

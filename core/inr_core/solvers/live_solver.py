@@ -21,7 +21,7 @@ from inr_core.solvers.motion_prior import MotionPrior
 
 _FADE = 0.5  # of the history's k-space coverage from frame to frame: what moves is soon out of date
 _SPARSE, _SPARSE_POWER = 25.0, 3.0  # history_weight is for this acceleration; how it grows with it
-_NO_HISTORY = 0.02  # weight of the history's k-space below which it changes nothing: a kernel less to be sorted
+_NO_HISTORY = 0.02  # weight of the history's k-space below which it is left out: it gains nothing, and takes time
 _PRODUCTS = 1  # with the gram, on all coils, that are no iterations
 _THOROUGH = 2  # times the iterations of a frame that follows a pause
 

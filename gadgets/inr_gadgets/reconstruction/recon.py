@@ -241,6 +241,7 @@ class ReconGadget(Gadget):
             slices.pause()  # it was the frames before the pause that have been solved since
         turn, data = time.monotonic(), _tensors(frame)
         before, state = slices.latest, slices.state_for(frame, *data)
+        state.method.overlaps = frame.overlaps
         yield from self._leaving(live.ended(state))
         ahead = state is before and self._looks_ahead(frame, state, schedule)
         if live.for_data and not ahead:

@@ -107,6 +107,37 @@ def test_after_a_pause_the_past_does_not_count() -> None:
     assert method._beginning is None
 
 
+def test_frames_that_share_samples_have_no_past() -> None:
+    """What both miss is then also their noise and their streaks, and they would agree for ever."""
+    scan = cine_scan(beat_frames=1e6)
+    method = make_live("grasp", scan.shape, GraspParameters(), torch.device("cpu"))
+    assert isinstance(method, PredictedCg)
+    method.overlaps = True
+    for data in zip(scan.kspace[:3], scan.traj[:3], strict=True):
+        method.add_frame(*data)
+    assert method._beginning is None
+
+
+def test_when_no_frame_follows_the_past_is_let_go_of() -> None:
+    scan = cine_scan(beat_frames=1e6)
+    method = make_live("grasp", scan.shape, GraspParameters(), torch.device("cpu"))
+    assert isinstance(method, PredictedCg)
+    method.add_frame(scan.kspace[0], scan.traj[0])
+    method.rest()
+    assert method._beginning is None
+
+
+def test_where_all_images_are_the_same_a_product_is_enough() -> None:
+    scan = cine_scan(beat_frames=1e6)
+    first, second, third, fourth = gridded(scan, 4)
+    seen = Beginning(first).seen(outlook(second, scan.maps, scan.truth[1]))
+    ahead = Beginning(first).seen(outlook(JointFrames.ahead([third], fourth), scan.maps, scan.truth[1]))
+    assert seen is not None
+    assert ahead is not None
+    image = scan.truth[1]
+    assert [len(each.frame.products(scan.maps, image, image)) for each in (seen, ahead)] == [1, 2]
+
+
 def test_it_ends_when_the_heart_contracts() -> None:
     scan = cine_scan(beat_frames=16.0)
     method = make_live("grasp", scan.shape, GraspParameters(), torch.device("cpu"))

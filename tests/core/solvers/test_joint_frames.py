@@ -74,6 +74,14 @@ def test_frames_whose_change_goes_on_as_expected_leave_nothing_unexplained(n: in
     assert float((without - explained).norm() / without.norm()) < 1e-3
 
 
+def test_both_kernels_meet_maps_that_are_turned_once() -> None:
+    scan = cine_scan()
+    own, following = measured(scan, [scan.truth[0]] * 2)
+    joint = JointFrames.ahead([own], following)
+    (first, _), (second, _) = joint.products(scan.maps, scan.truth[0], scan.truth[1])
+    assert second._turned() is first._turned()
+
+
 def test_the_frame_itself_counts_more_than_the_one_after_it() -> None:
     scan = cine_scan()
     own, following = measured(scan, [scan.truth[0]] * 2)

@@ -110,7 +110,8 @@ def test_time_decides_how_much_is_done() -> None:
 
 def test_after_a_pause_nothing_of_the_past_counts_and_the_work_is_twice_as_much() -> None:
     scan = cine_scan()
-    solver, fresh = (LiveSolver(scan.shape, LiveParameters(**kw), CPU) for kw in ({}, TWICE))
+    # At this acceleration k-space of the past has no weight by default.
+    solver, fresh = (LiveSolver(scan.shape, LiveParameters(history_weight=10.0, **kw), CPU) for kw in ({}, TWICE))
     prediction, efforts = scan.truth[2], []
     for number in (3, 4, 5):
         outlook = solver.look(frame_of(scan, scan.truth[number], number), scan.maps, prediction)
@@ -147,3 +148,14 @@ def test_noise_is_smoothed_in_the_plane() -> None:
 def test_each_weight_can_be_switched_off(name: str) -> None:
     scan = cine_scan()
     assert error(solved(scan, scan.truth[5], scan.truth[3], **{name: 0.0}), scan.truth[5]) < 0.3
+
+
+def test_past_k_space_of_little_weight_is_left_out() -> None:
+    scan, images = cine_scan(), []
+    for weight in (0.0, 1.9, 10.0):  # of 0.019 and 0.1 at this acceleration
+        solver, image = LiveSolver(scan.shape, LiveParameters(history_weight=weight), CPU), scan.truth[2]
+        for number in (3, 4):
+            image = solver(solver.look(frame_of(scan, scan.truth[number], number), scan.maps, image), scan.maps)
+        images.append(image)
+    torch.testing.assert_close(images[1], images[0], rtol=0, atol=0)
+    assert not torch.equal(images[2], images[0])

@@ -73,6 +73,14 @@ def test_images_that_lie_otherwise_in_memory_are_seen_as_they_are() -> None:
     assert made[2:] == pytest.approx(expected[2:])
 
 
+def test_images_of_other_shapes_or_types_are_refused() -> None:
+    csm, image = torch.ones(2, 4, 5, dtype=torch.complex64), torch.ones(4, 5, dtype=torch.complex64)
+    gram = ToeplitzGram(torch.ones(1, 4, 4, 5), csm)
+    for other in (image[:3], image.real):
+        with pytest.raises(ValueError, match=r"^a product of \(., 5\) torch\.\w+: \(4, 5\) torch\.complex64 expected$"):
+            compiled_outlook.look(csm, csm, [(gram, other)], image)
+
+
 def test_more_maps_than_coil_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^maps \(3, 4, 5\) of coil images \(2, 4, 5\)$"):
         csm, coils, image = (torch.ones(*shape, dtype=torch.complex64) for shape in ((3, 4, 5), (2, 4, 5), (4, 5)))

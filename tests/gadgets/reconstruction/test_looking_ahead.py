@@ -15,6 +15,7 @@ import torch
 import recon_runs
 from inr_core.methods import make_live
 from inr_core.parameters.grasp import GraspParameters
+from inr_core.solvers import beginning
 from inr_gadgets.frame import Frame
 from inr_gadgets.handoff import Handoff
 from inr_gadgets.reconstruction.recon import ReconGadget
@@ -97,6 +98,18 @@ def test_an_asked_for_latency_says_how_long_an_image_may_wait() -> None:
 
 def test_frames_that_share_readouts_know_the_next_ones_data_already() -> None:
     assert ahead(run(frames(stride=1))) == [0] * N
+
+
+def test_frames_that_share_readouts_have_no_past_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a scan begins."""
+
+    def images(stride: int) -> list[Any]:
+        return [image.data for image in run(frames(6, stride=stride), method="grasp", refine=False, deterministic=True)]
+
+    alone, sharing = images(0), images(1)
+    monkeypatch.setattr(beginning, "_TRUST", 0.0)
+    np.testing.assert_array_equal(images(1), sharing)
+    assert not np.array_equal(images(0), alone)
 
 
 def test_slices_that_take_turns_do_not_wait_and_those_that_follow_do() -> None:
