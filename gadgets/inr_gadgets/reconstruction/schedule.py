@@ -15,6 +15,7 @@ _TOO_LATE_AHEAD = (2.0, 5.0)  # the same where images wait for the next frame's 
 _TOGETHER = 0.5  # of the time between frames that each frame gets which is reconstructed with others
 _LATE = 0.75  # of the time between frames that a late one gets
 _LATE_AHEAD = 0.85  # the same of one that has waited for the next frame: it is late anyway, and needs more work
+_MOST_AHEAD = 0.95  # what such a one has at most: work that makes one image better makes the next one worse by more
 _FORGIVEN = 0.97  # part of a step's time that is remembered when there was none for it
 
 
@@ -77,6 +78,8 @@ class Schedule:
         are reconstructed ``together`` each has half of it. ``ahead`` says that the frame was waited for: what is due is
         the image of the one before it.
 
+        A frame that was waited for has no more than the time between frames either, however early it is.
+
         Frames that come much faster than the sequence can play them are a file's: nobody waits for those.
         """
         duration_s = self.repetition_s * len(frame.headers) * frame.partitions
@@ -86,7 +89,8 @@ class Schedule:
         time_s = self.latency_s or max(duration_s, interval_s, _DISPLAY_AHEAD_S if ahead else _DISPLAY_S)
         on_time = frame.arrived + time_s * min(1.0, (self.together + 1) / frame.partitions)
         part = _TOGETHER * together if together > 1 else (_LATE_AHEAD if ahead else _LATE)
-        return max(on_time, now + part * interval_s / frame.partitions)
+        due = max(on_time, now + part * interval_s / frame.partitions)
+        return min(due, now + _MOST_AHEAD * together * interval_s / frame.partitions) if ahead else due
 
     def outpaces_display(self, frame: Frame, *, by_clock: bool = True) -> bool:
         """Whether frames come so fast that an image can wait for the next one before anybody could see it.

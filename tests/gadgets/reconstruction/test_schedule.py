@@ -90,7 +90,7 @@ def test_images_come_no_faster_than_a_display_shows_them() -> None:
     for i in range(10):
         schedule.arrived(i * DURATION_S / 10)
     assert schedule.due(frame(0.0), 0.0) == pytest.approx(0.04)
-    assert schedule.due(frame(0.0), 0.0, ahead=True) == pytest.approx(0.05)
+    assert schedule.due(frame(0.0), 0.0, ahead=True) == pytest.approx(0.95 * DURATION_S / 10)  # nor do they wait for it
 
 
 def test_a_late_frame_has_most_of_the_time_between_frames() -> None:
@@ -99,6 +99,8 @@ def test_a_late_frame_has_most_of_the_time_between_frames() -> None:
     for late in (0.5, 3.0):  # less than the time between frames: the delay becomes less
         assert schedule.due(frame(0.0), late * DURATION_S) == pytest.approx((late + 0.75) * DURATION_S)
         assert schedule.due(frame(0.0), late * DURATION_S, ahead=True) == pytest.approx((late + 0.85) * DURATION_S)
+    # What waited for the next one has no more than the time between frames, however early its turn comes.
+    assert schedule.due(frame(0.0), 0.0, ahead=True) == pytest.approx(0.95 * DURATION_S)
 
 
 def test_frames_that_share_the_work_make_up_for_more() -> None:
