@@ -133,8 +133,7 @@ class PredictedCg(LiveMethod):
             self.solver.first(frame)
             self._beginning = None if self.overlaps else Beginning(frame)
         else:
-            outlook = self._look(frame, csm, self._previous)
-            outlook = self._with_past(outlook)
+            outlook = self._with_past(self._look(frame, csm, self._previous))
             image = self.solver(outlook, csm, self.due - time.monotonic())
             if isinstance(frame, JointFrames):
                 *waited, image = frame.images(outlook.prediction, image)
@@ -159,7 +158,7 @@ class PredictedCg(LiveMethod):
         if joint is None:
             self._beginning = None
             return seen
-        self._beginning.append(seen.frame.parts if isinstance(seen.frame, JointFrames) else [seen.frame])
+        self._beginning.append(seen.frame.parts)
         return joint
 
     def _keep(self, frame: MeasuredFrame, image: Tensor, csm: Tensor) -> None:
@@ -175,9 +174,9 @@ class PredictedCg(LiveMethod):
         return self._running and self.device.type == "cpu"
 
     def looks_ahead(self, n_spokes: int) -> bool:
-        """After the second frame, of few spokes, and not where what comes after a frame is used otherwise."""
+        """After the second frame, of few spokes, and not where the next frame's data are known or used otherwise."""
         p, few = self._live, math.sqrt(math.prod(self.shape)) >= _LEAST_AHEAD * n_spokes
-        return p.look_ahead and few and self._running and p.lag_frames == 0
+        return p.look_ahead and few and self._running and p.lag_frames == 0 and not self.overlaps
 
     @property
     def _running(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from functools import cache, partial
 from weakref import ref
 
@@ -176,6 +176,18 @@ class ToeplitzGram(LinearOperator):
     def adjoint(self, y: Tensor) -> Tensor:
         """The same as forward: weights are real."""
         return self.forward(y)
+
+
+Product = tuple[ToeplitzGram, Tensor]
+"""A gram of a single frame, and an image (ny, nx) that it is to be applied to."""
+
+
+def sum_of(products: Sequence[Product]) -> Tensor:
+    """(ny, nx): the sum of products, of one at least."""
+    first, *more = (gram.forward(image[None])[0] for gram, image in products)
+    for one in more:
+        first = first + one
+    return first
 
 
 def _sorted(kernel: Tensor) -> Array:

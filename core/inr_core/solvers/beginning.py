@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from inr_core.inner_products import inner, squares
+from inr_core.inner_products import energy, inner
 from inr_core.solvers.change_solver import Outlook, outlook
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.joint_frames import JointFrames
@@ -79,5 +79,5 @@ def _agreement(alone: Outlook, past: Outlook) -> float:
     opposite.
     """
     confirmed = float(inner(past.missing, alone.missing)) * past.frame.strength
-    asked = float(squares(past.missing).sum()) * alone.frame.strength
+    asked = float(energy(past.missing)) * alone.frame.strength
     return min(1.0, max(0.0, 1 + confirmed / (_CONTRADICTION * max(asked, _TINY))))

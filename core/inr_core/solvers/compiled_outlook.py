@@ -15,9 +15,7 @@ from inr_core.operators import column_blocks, column_transform, compiled_gram
 from inr_core.operators.column_blocks import from_blocks_in_turn, to_blocks
 from inr_core.operators.column_transform import stages
 from inr_core.operators.compiled_gram import add_product, compiled_product, room_of
-from inr_core.operators.toeplitz import ToeplitzGram
-
-Product = tuple[ToeplitzGram, Tensor]
+from inr_core.operators.toeplitz import Product, sum_of
 
 _NOTHING = np.empty(0, np.float32)
 
@@ -93,15 +91,11 @@ def look(
     right, missing = (torch.empty(image.shape, dtype=image.dtype) for _ in range(2))  # in_turn must not copy them
     arrays = [in_turn(one) for one in (csm, coil_images, image, right, missing)]
     shape, (gram, first), (other_gram, second) = (image.shape[0], image.shape[1]), products[0], products[-1]
-    two = len(products) > 1
     if gram.runs_alone:  # and then the other, with the same maps, does
         (kernel, blocks), tables = gram.in_blocks(), compiled_product(shape).tables
-        more = other_gram.in_blocks()[0] if two else _NOTHING
+        more = other_gram.in_blocks()[0] if len(products) > 1 else _NOTHING
         work = _products_and_look_of(*shape)
         largest, power = work(kernel, in_turn(first), more, in_turn(second), blocks, tables, *arrays)
     else:
-        explained = gram.forward(first[None])[0]
-        if two:
-            explained = explained + other_gram.forward(second[None])[0]
-        largest, power = _look(arrays[0], arrays[1], in_turn(explained), *arrays[2:])
+        largest, power = _look(arrays[0], arrays[1], in_turn(sum_of(products)), *arrays[2:])
     return right, missing, math.sqrt(largest), power / image.numel()

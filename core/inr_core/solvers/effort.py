@@ -76,8 +76,8 @@ SPARSE = 16.0
 def ladder(most: Effort, *, sparse: bool = False) -> list[Effort]:
     """Efforts from ``most`` down to half of the first part's iterations alone.
 
-    Each is the best that its time buys, among 60 of 2 to 8 and 0 to 10 iterations on 2 to 8 coils that were measured
-    on a real cine.
+    Each is the best that its time buys, among 40 to 60 of 2 to 8 and 0 to 10 iterations on 2 to 8 coils that were
+    measured on a real cine.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from torch import Tensor
 from inr_core.density import ramp_density, tempered
 from inr_core.errors import DataError
 from inr_core.operators.nufft import Nufft
-from inr_core.operators.toeplitz import ToeplitzGram, toeplitz_kernel
+from inr_core.operators.toeplitz import Product, ToeplitzGram, sum_of, toeplitz_kernel
 from inr_core.solvers.noise_level import noise_variance
 
 
@@ -107,14 +107,16 @@ class MeasuredFrame:
 
     def explained(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> Tensor:
         """What an image, the prediction of it and a change, explains of :meth:`right_side`, (ny, nx)."""
-        first, *more = (gram.forward(x[None])[0] for gram, x in self.products(csm, prediction, change))
-        return first + more[0] if more else first
+        return sum_of(self.products(csm, prediction, change))
 
-    def products(
-        self, csm: Tensor, prediction: Tensor, change: Tensor | None = None
-    ) -> list[tuple[ToeplitzGram, Tensor]]:
+    def products(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> list[Product]:
         """Grams and images, one or two, whose products are :meth:`explained`."""
         return [(self.gram(csm), prediction if change is None else prediction + change)]
+
+    @property
+    def parts(self) -> tuple[MeasuredFrame, ...]:
+        """The frames whose images it gives, in order: itself."""
+        return (self,)
 
     @property
     def acceleration(self) -> float:

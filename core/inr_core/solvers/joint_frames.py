@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inr_core.operators.toeplitz import ToeplitzGram
+from inr_core.operators.toeplitz import Product, ToeplitzGram
 from inr_core.solvers.frames import MeasuredFrame
 
 _AHEAD_WEIGHT = 0.4  # of the data of the frame after those whose images are made
@@ -111,9 +111,7 @@ class JointFrames(MeasuredFrame):
         """What a prediction meets."""
         return ToeplitzGram(self._met_by_prediction, csm)
 
-    def products(
-        self, csm: Tensor, prediction: Tensor, change: Tensor | None = None
-    ) -> list[tuple[ToeplitzGram, Tensor]]:
+    def products(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> list[Product]:
         """As of a frame; a prediction and a change do not meet the same kernel, unless all images are p + c."""
         if self.prediction_kernel is self.kernel:
             return super().products(csm, prediction, change)

@@ -15,7 +15,6 @@ from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.change_solver import ChangeSolver, Iterations, Outlook, outlook
 from inr_core.solvers.effort import Effort, EffortPlan, Spent, Times, times_of
 from inr_core.solvers.frames import MeasuredFrame
-from inr_core.solvers.joint_frames import JointFrames
 from inr_core.solvers.learned_prior import LearnedPrior
 from inr_core.solvers.motion_prior import MotionPrior
 
@@ -79,7 +78,7 @@ class LiveSolver:
 
     def first(self, frame: MeasuredFrame) -> None:
         """Learn of a frame that was solved without a prediction."""
-        self._past_kernel = frame.kernel.clone()
+        self._past_kernel = frame.kernel
 
     def forget(self) -> None:
         """What moves may be anywhere when the next frame comes: neither past changes nor past k-space count for it.
@@ -122,14 +121,13 @@ class LiveSolver:
         self.plan.measured(effort, *watch.spent())
         self.last_effort, self._thorough = effort, False
         self.prior.update(change)
-        self._past_kernel = frame.kernel.clone() if past is None else torch.add(frame.kernel, past, alpha=_FADE)
+        self._past_kernel = frame.kernel if past is None else torch.add(frame.kernel, past, alpha=_FADE)
         return seen.prediction + change
 
     def _effort(self, frame: MeasuredFrame, coils: int, remaining_s: float) -> Effort:
         # How few spokes they are does not change with those of the frames that they are solved with.
-        own = frame.parts[-1] if isinstance(frame, JointFrames) else frame
-        effort = self.plan.choose(remaining_s, own.acceleration)
-        if isinstance(frame, JointFrames) and len(frame.parts) > 1:
+        effort = self.plan.choose(remaining_s, frame.parts[-1].acceleration)
+        if len(frame.parts) > 1:
             effort = replace(effort, second=0)  # they came too late: the delay is made up for first
         times = _THOROUGH if self._thorough else 1
         return Effort(times * effort.first, times * effort.second, min(effort.coils, coils))

@@ -304,7 +304,7 @@ class ReconGadget(Gadget):
     def _looks_ahead(self, frame: Frame, state: SliceState, schedule: Schedule) -> bool:
         """Whether the image of a frame, if the one before it was of its slice, is to wait for the next one's data."""
         fast = schedule.outpaces_display(frame, by_clock=not self.parameters.deterministic)
-        return fast and not frame.overlaps and state.method.looks_ahead(frame.spokes)
+        return fast and state.method.looks_ahead(frame.spokes)
 
     def _may_wait(self, frame: Frame, turn: float, state: SliceState, running: _Running, ahead: bool) -> bool:
         """Whether a frame is to wait for another: it is far too late, and that one is there, or awaited anyway."""
