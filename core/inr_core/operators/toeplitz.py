@@ -201,16 +201,17 @@ def _sorted(kernel: Tensor) -> Array:
 
 
 def _maps_in_blocks(csm: Tensor) -> Array:
-    """As compiled products take them; made once for maps and for the strongest coils' of them, as long as they live."""
+    """As compiled products take them; made once for maps and for those of some coils in a row, as long as they live."""
     whole = csm if csm._base is None else csm._base
-    first = csm.storage_offset() == whole.storage_offset() and csm.shape[1:] == whole.shape[1:]
-    if not (first and csm.stride() == whole.stride() and csm.is_conj() == whole.is_conj()):
+    begin = (csm.storage_offset() - whole.storage_offset()) // max(whole.stride(0), 1)
+    same = csm.shape[1:] == whole.shape[1:] and csm.stride() == whole.stride() and csm.is_conj() == whole.is_conj()
+    if not same or whole.storage_offset() + begin * whole.stride(0) != csm.storage_offset():
         return in_blocks(host_array(csm))
     version, blocks = _KEPT_BLOCKS.get(whole, (-1, None))
     if blocks is None or version != whole._version:
         blocks = in_blocks(host_array(whole))
         _KEPT_BLOCKS[whole] = whole._version, blocks
-    kept: Array = blocks[: len(csm)]
+    kept: Array = blocks[begin : begin + len(csm)]
     return kept
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inr_core.compiling import is_single_on_host
 from inr_core.inner_products import norm
-from inr_core.operators.toeplitz import ToeplitzGram
+from inr_core.operators.toeplitz import ToeplitzGram, sum_of
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers import compiled_outlook
 from inr_core.solvers.change_model import SmoothDisplacement
@@ -152,7 +152,7 @@ class ChangeSolver:
         """
         prediction, change = few.prediction, found.change
         # Past k-space is trusted to hold what has been found, which spares a product with its kernel.
-        data = outlook(few.frame, csm, prediction, few.scale, change)
+        data = outlook(few.frame, csm, prediction, few.scale, change, few)
         problem, gram = self._problem(deviation, prediction + 0.5 * change, data), ToeplitzGram(kernel, csm)
         problem.start_from(change, found.nodes, found.weight)
         timed(lambda: problem.iterate(gram, found.weight, iterations))
@@ -179,15 +179,35 @@ def outlook(
     prediction: Tensor,
     scale: float | None = None,
     change: Tensor | None = None,
+    known: Outlook | None = None,
 ) -> Outlook:
-    """What a frame and some of its coils, those of ``csm``, say of a prediction, (ny, nx), or of that and a change."""
+    """What a frame and some of its coils, those of ``csm``, say of a prediction, (ny, nx), or of that and a change.
+
+    Parameters
+    ----------
+    frame, csm, prediction, change
+        See there.
+    scale
+        The outlook's; that of the image if None.
+    known
+        What the first of these coils say of the same frame's prediction: where that has products of its own, they are
+        not done again.
+    """
     image = prediction if change is None else prediction + change
+    products, coil_images, maps = frame.products(csm, prediction, change), frame.coil_images, csm
+    if len(products) == 1:
+        known = None  # of one product the prediction's part cannot be told
+    if known is not None:
+        maps, coil_images = csm[len(known.csm) :], coil_images[len(known.csm) :]
+        gram, of_prediction = products.pop(0)
+        products += [(ToeplitzGram(gram.kernel, maps), of_prediction)] if len(maps) else []
     if is_single_on_host(image):
-        products = frame.products(csm, prediction, change)
-        right, missing, largest, power = compiled_outlook.look(csm, frame.coil_images, products, image)
+        right, missing, largest, power = compiled_outlook.look(maps, coil_images, products, image)
         noise = frame.noise * power
     else:
-        right, explained = frame.right_side(csm), frame.explained(csm, prediction, change)
-        missing, largest = right - explained, float(image.abs().max()) if scale is None else scale
-        noise = combined_variance(frame.noise, csm)
+        right = torch.linalg.vecdot(maps, coil_images[: len(maps)], dim=0)
+        missing, largest = right - sum_of(products), float(image.abs().max()) if scale is None else scale
+        noise = combined_variance(frame.noise, maps)
+    if known is not None:
+        right, missing, noise = right + known.right, missing + known.missing, noise + known.noise
     return Outlook(frame, csm, image, right, missing, max(largest, _TINY) if scale is None else scale, noise)

@@ -52,7 +52,8 @@ def _products_and_look_of(ny: int, nx: int) -> Callable[..., tuple[float, float]
     """The same with what is explained: a product, or the sum of two."""
     y_stages, x_stages = stages(ny), stages(nx)
 
-    def look(kernel, one, more_kernel, other, blocks, tables, csm, coil_images, image, right, missing):
+    def look(first, second, tables, csm, coil_images, image, right, missing):
+        (kernel, blocks, one), (more_kernel, more_blocks, other) = first, second
         y_tables, x_tables = tables
         spectra, pair = room_of(ny, nx)
         x, out = np.zeros((1, *blocks.shape[1:]), np.float32), np.zeros(blocks.shape[1:], np.float32)
@@ -60,7 +61,9 @@ def _products_and_look_of(ny: int, nx: int) -> Callable[..., tuple[float, float]
         add_product(x[0], blocks, kernel, y_tables, x_tables, spectra, pair, out, y_stages, x_stages, (ny, nx))
         if more_kernel.size > 0:
             to_blocks(other.reshape(1, -1), ny, nx, x)
-            add_product(x[0], blocks, more_kernel, y_tables, x_tables, spectra, pair, out, y_stages, x_stages, (ny, nx))
+            add_product(
+                x[0], more_blocks, more_kernel, y_tables, x_tables, spectra, pair, out, y_stages, x_stages, (ny, nx)
+            )
         explained = np.empty_like(right)
         from_blocks_in_turn(out, ny, nx, explained.reshape(-1))
         return _look_at(csm, coil_images, explained, image, right, missing)
@@ -78,7 +81,7 @@ def look(
     csm, coil_images : (coils, ny, nx)
         Receive maps, and gridded data of as many coils or more.
     products
-        Grams and images, (ny, nx), whose products are what is explained of the data; one or two, with the same maps.
+        Grams and images, (ny, nx), whose products are what is explained of the data; one or two.
     image : (ny, nx)
         That whose maximum is asked for.
     """
@@ -90,12 +93,12 @@ def look(
             raise ValueError(f"a product of {tuple(one.shape)} {one.dtype}: {expected}")
     right, missing = (torch.empty(image.shape, dtype=image.dtype) for _ in range(2))  # in_turn must not copy them
     arrays = [in_turn(one) for one in (csm, coil_images, image, right, missing)]
-    shape, (gram, first), (other_gram, second) = (image.shape[0], image.shape[1]), products[0], products[-1]
-    if gram.runs_alone:  # and then the other, with the same maps, does
-        (kernel, blocks), tables = gram.in_blocks(), compiled_product(shape).tables
-        more = other_gram.in_blocks()[0] if len(products) > 1 else _NOTHING
+    shape = image.shape[0], image.shape[1]
+    if all(gram.runs_alone for gram, _ in products):
+        first, *more = ((*gram.in_blocks(), in_turn(one)) for gram, one in products)
+        second = more[0] if more else (_NOTHING, *first[1:])
         work = _products_and_look_of(*shape)
-        largest, power = work(kernel, in_turn(first), more, in_turn(second), blocks, tables, *arrays)
+        largest, power = work(first, second, compiled_product(shape).tables, *arrays)
     else:
         largest, power = _look(arrays[0], arrays[1], in_turn(sum_of(products)), *arrays[2:])
     return right, missing, math.sqrt(largest), power / image.numel()

@@ -13,7 +13,7 @@ from torch import Tensor
 from inr_core.density import ramp_density, tempered
 from inr_core.errors import DataError
 from inr_core.operators.nufft import Nufft
-from inr_core.operators.toeplitz import Product, ToeplitzGram, sum_of, toeplitz_kernel
+from inr_core.operators.toeplitz import Product, ToeplitzGram, toeplitz_kernel
 from inr_core.solvers.noise_level import noise_variance
 
 
@@ -105,12 +105,11 @@ class MeasuredFrame:
         """S^H F^H W F S of this frame."""
         return ToeplitzGram(self.kernel, csm)
 
-    def explained(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> Tensor:
-        """What an image, the prediction of it and a change, explains of :meth:`right_side`, (ny, nx)."""
-        return sum_of(self.products(csm, prediction, change))
-
     def products(self, csm: Tensor, prediction: Tensor, change: Tensor | None = None) -> list[Product]:
-        """Grams and images, one or two, whose products are :meth:`explained`."""
+        """Grams and images, one or two, whose products explain :meth:`right_side` by a prediction and a change of it.
+
+        All are (ny, nx); where there are two, the first is the prediction's.
+        """
         return [(self.gram(csm), prediction if change is None else prediction + change)]
 
     @property

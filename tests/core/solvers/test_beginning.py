@@ -8,6 +8,7 @@ from torch import Tensor
 
 from inr_core.methods import make_live
 from inr_core.methods.predicted_cg import PredictedCg
+from inr_core.operators.toeplitz import sum_of
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.solvers import beginning
 from inr_core.solvers.beginning import Beginning
@@ -53,9 +54,9 @@ def test_the_next_frame_has_the_data_of_all_before_it(ahead: bool) -> None:
     right = alone.right_side(maps) + sum(w * frame.right_side(maps) for w, frame in past)
     torch.testing.assert_close(joint.right_side(maps), right, rtol=1e-4, atol=1e-4)
     for of in (None, change):
-        explained = alone.explained(maps, prediction, of)
-        explained = explained + sum(w * frame.explained(maps, prediction, of) for w, frame in past)
-        torch.testing.assert_close(joint.explained(maps, prediction, of), explained, rtol=1e-3, atol=1e-3)
+        explained = sum_of(alone.products(maps, prediction, of))
+        explained = explained + sum(w * sum_of(frame.products(maps, prediction, of)) for w, frame in past)
+        torch.testing.assert_close(sum_of(joint.products(maps, prediction, of)), explained, rtol=1e-3, atol=1e-3)
     assert joint.strength == pytest.approx(alone.strength + sum(w * frame.strength for w, frame in past), rel=1e-6)
     assert joint.noise == pytest.approx(alone.noise + sum(w**2 * frame.noise for w, frame in past), rel=1e-6)
     assert joint.acceleration == pytest.approx(alone.acceleration)

@@ -7,7 +7,7 @@ import torch
 
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.sense import Sense
-from inr_core.operators.toeplitz import ToeplitzGram
+from inr_core.operators.toeplitz import ToeplitzGram, sum_of
 from inr_core.solvers.frames import MeasuredFrame
 from inr_core.solvers.joint_frames import JointFrames
 from oracles import rand
@@ -68,8 +68,8 @@ def test_frames_whose_change_goes_on_as_expected_leave_nothing_unexplained(n: in
     assert joint.index == n - 1
     assert joint.parts == tuple(own)
     right = joint.right_side(scan.maps)
-    assert float((right - joint.explained(scan.maps, prediction, change)).norm() / right.norm()) < 1e-3
-    without = right - joint.explained(scan.maps, prediction)
+    assert float((right - sum_of(joint.products(scan.maps, prediction, change))).norm() / right.norm()) < 1e-3
+    without = right - sum_of(joint.products(scan.maps, prediction))
     explained = ToeplitzGram(joint.kernel, scan.maps).forward(change[None])[0]
     assert float((without - explained).norm() / without.norm()) < 1e-3
 
@@ -96,5 +96,5 @@ def test_a_frame_by_itself_explains_an_image_whatever_it_is_made_of() -> None:
     scan = cine_scan()
     (frame,) = measured(scan, [scan.truth[0]])
     image, change = scan.truth[1], scan.truth[2] - scan.truth[1]
-    whole = frame.explained(scan.maps, scan.truth[2])
-    torch.testing.assert_close(frame.explained(scan.maps, image, change), whole, rtol=1e-4, atol=1e-4)
+    whole = sum_of(frame.products(scan.maps, scan.truth[2]))
+    torch.testing.assert_close(sum_of(frame.products(scan.maps, image, change)), whole, rtol=1e-4, atol=1e-4)

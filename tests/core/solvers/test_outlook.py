@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -60,6 +62,39 @@ def test_with_the_products_compiled_it_is_the_same(monkeypatch: pytest.MonkeyPat
         torch.testing.assert_close(made.right, known.right)
         torch.testing.assert_close(made.missing, known.missing, rtol=1e-4, atol=1e-4)
         assert (made.scale, made.noise) == pytest.approx((known.scale, known.noise))
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.complex128])
+@pytest.mark.parametrize("coils", [2, 3, 4])
+def test_what_some_coils_say_of_the_prediction_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch, coils: int, kind: torch.dtype
+) -> None:
+    """Of joint frames, whose prediction has a product of its own; of others it is of no use, and changes nothing."""
+    shape = (15, 22)
+    monkeypatch.setattr(compiled_gram, "_PREPARED", {shape})
+    one, other = frame(shape, kind), frame(shape, kind)
+    other.kernel = rand(1, 4, *shape, seed=6).real.to(one.kernel.dtype)
+    csm = rand(4, *shape, seed=3).to(kind)
+    prediction, change = rand(*shape, seed=4).to(kind), rand(*shape, seed=5).to(kind)
+    for each in (one, JointFrames.ahead([one], other)):
+        known, maps = outlook(each, csm[:2], prediction), csm[:coils]
+        asked = list[int]()
+        with monkeypatch.context() as patch:
+            patch.setattr(ToeplitzGram, "__init__", _noting(ToeplitzGram.__init__, asked))
+            made = outlook(each, maps, prediction, known.scale, change, known)
+        assert asked[2:] == ([coils - 2] if each is not one and coils > 2 else [])
+        expected = outlook(each, maps, prediction, known.scale, change)
+        for name in ("prediction", "right", "missing"):
+            torch.testing.assert_close(getattr(made, name), getattr(expected, name), rtol=1e-4, atol=1e-4)
+        assert (made.scale, made.noise) == pytest.approx((expected.scale, expected.noise))
+
+
+def _noting(begin: Callable[..., None], coils: list[int]) -> Callable[..., None]:
+    def noting(gram: ToeplitzGram, kernel: Tensor, csm: Tensor) -> None:
+        coils.append(len(csm))
+        begin(gram, kernel, csm)
+
+    return noting
 
 
 def test_images_that_lie_otherwise_in_memory_are_seen_as_they_are() -> None:
