@@ -33,6 +33,13 @@ class LiveImages:
         Takes lines for the operator.
     lag_of
         How the image of a frame is to wait for the next ones, once it is there.
+
+    Attributes
+    ----------
+    state
+        The slice of the frames that wait; None if none does.
+    for_data
+        Whether the newest of them waits for the next one's data, not for want of time.
     """
 
     def __init__(
@@ -43,9 +50,9 @@ class LiveImages:
         lag_of: Callable[[SliceState, Frame], Lag],
     ) -> None:
         self._described, self._guard, self._announce, self._lag_of = described, guard, announce, lag_of
-        self._state: SliceState | None = None  # of the frames that wait
+        self.state: SliceState | None = None
         self._waiting: list[tuple[Frame, int, str]] = []
-        self.for_data = False  # whether the newest of them waits for the next one's data, not for want of time
+        self.for_data = False
         self._told = False
 
     def __len__(self) -> int:
@@ -60,12 +67,12 @@ class LiveImages:
         number = state.next_number
         self._guard.run(state.method, lambda: state.method.wait(kspace, traj))
         state.keep(frame)
-        self._state = state
+        self.state = state
         self._waiting.append((frame, number, state.take_events()))
 
     def waited(self, followed: int = 0) -> Iterator[LiveImage]:
         """The images of the frames that have waited, for so many others; those that still wait do so no more."""
-        state, self._state, self.for_data = self._state, None, False
+        state, self.state, self.for_data = self.state, None, False
         if state is None:
             return
         frames, self._waiting = self._waiting, []
@@ -75,7 +82,7 @@ class LiveImages:
 
     def ended(self, current: SliceState) -> Iterator[LiveImage]:
         """The images of frames that wait for none, since their reconstruction is not the current one."""
-        if self._state is not None and self._state is not current:
+        if self.state is not None and self.state is not current:
             yield from self.waited()
 
     def images(self, state: SliceState, frame: Frame, kspace: Tensor, traj: Tensor) -> Iterator[LiveImage]:
@@ -92,7 +99,7 @@ class LiveImages:
         images = self._guard.follow(state.method, kspace, traj)
         state.keep(frame)
         before, self._waiting = self._waiting, [(frame, number, state.take_events())]
-        self._state, self.for_data = state, True
+        self.state, self.for_data = state, True
         for back, (waited, image) in zip(reversed(range(len(before))), zip(before, images, strict=True), strict=True):
             yield self._image(state, *waited, image, len(before), back, ahead=True)
 

@@ -148,7 +148,7 @@ class ReconGadget(Gadget):
             n_frames += 1
             if n_frames % _PAGES_EVERY == 0:
                 beside(give_pages_back)
-        yield from self._leaving(running.live.waited())
+        yield from self._alone(running)
         yield REST
         yield from running.delayed.after_scan(lambda _: not self.stop.is_set())
         if self.parameters.save_state:
@@ -289,9 +289,16 @@ class ReconGadget(Gadget):
 
     def _overdue(self, running: _Running) -> Iterator[LiveImage]:
         """What waits for a frame that does not come."""
-        yield from self._leaving(running.live.waited())
+        yield from self._alone(running)
         for state in running.slices.current.values():
             self._guard.settle(state.method)
+
+    def _alone(self, running: _Running) -> Iterator[LiveImage]:
+        """The images of what waits, where nothing comes that they would hold up."""
+        state = running.live.state
+        if state is not None and math.isfinite(state.method.due):
+            state.method.due = running.schedule.due_alone(time.monotonic())
+        yield from self._leaving(running.live.waited())
 
     def _leaving(self, images: Iterable[LiveImage]) -> Iterator[LiveImage]:
         """Images that are sent as they come; those of an offline scan are held until it is known what follows."""

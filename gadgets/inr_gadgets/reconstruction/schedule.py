@@ -92,6 +92,14 @@ class Schedule:
         due = max(on_time, now + part * interval_s / frame.partitions)
         return min(due, now + _MOST_AHEAD * together * interval_s / frame.partitions) if ahead else due
 
+    def due_alone(self, now: float) -> float:
+        """When the image of a frame is due that has waited for a next one which does not come.
+
+        As if that had come when it should: nothing else is to be done meanwhile.
+        """
+        on_time = self.last_arrival + (1 + _MOST_AHEAD) * self.interval_s
+        return max(on_time, now + _LATE_AHEAD * self.interval_s)
+
     def outpaces_display(self, frame: Frame, *, by_clock: bool = True) -> bool:
         """Whether frames come so fast that an image can wait for the next one before anybody could see it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import torch
 
 import recon_runs
 from inr_core.methods import make_live
+from inr_core.methods.predicted_cg import PredictedCg
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.solvers import beginning
 from inr_gadgets.frame import Frame
@@ -166,6 +168,27 @@ def test_an_image_does_not_wait_for_a_frame_that_is_overdue() -> None:
             left.set()
     assert [image.repetition for image in images] == [*range(6)]
     assert ahead(images)[4:] == [0, 0]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_last_image_of_a_scan_has_time(monkeypatch: pytest.MonkeyPatch, *, deterministic: bool) -> None:
+    """Nothing follows that it would hold up, and what was due when the frame before it was solved has gone by."""
+    left, waited = list[float](), PredictedCg.waited
+
+    def noted(method: PredictedCg) -> list[torch.Tensor]:
+        left.append(method.due - time.monotonic())
+        return waited(method)
+
+    def source() -> Iterator[Frame]:
+        begin = time.monotonic()
+        for number, frame in enumerate(frames(6)):
+            frame.arrived = begin + 0.015 * number
+            time.sleep(max(0.0, frame.arrived - time.monotonic()))
+            yield frame
+
+    monkeypatch.setattr(PredictedCg, "waited", noted)
+    assert len(run(Handoff(source()), deterministic=deterministic)) == 6
+    assert left[-1] == math.inf if deterministic else 0.01 < left[-1] < 1
 
 
 def test_where_time_is_too_short_several_are_solved_with_the_one_after_them() -> None:

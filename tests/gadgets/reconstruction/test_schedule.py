@@ -108,6 +108,12 @@ def test_frames_that_share_the_work_make_up_for_more() -> None:
     assert schedule.due(frame(0.0), 9 * DURATION_S, together=2) == pytest.approx(10 * DURATION_S)
 
 
+def test_a_frame_that_waits_in_vain_has_the_time_as_if_the_next_one_had_come() -> None:
+    schedule = paced(0.03)
+    assert schedule.due_alone(0.02) == pytest.approx(1.95 * 0.03)
+    assert schedule.due_alone(0.09) == pytest.approx(0.09 + 0.85 * 0.03)
+
+
 def test_a_frame_is_too_late_for_its_own_work_after_several() -> None:
     schedule = paced(DURATION_S)
     assert schedule.most_waiting(frame(0.0), 5.9 * DURATION_S) == 0
