@@ -93,7 +93,7 @@ class Calibration:
         """
         if self._frames >= self.last:
             return False
-        self._sum = coil_images.clone() if self._sum is None else self._sum + coil_images
+        self._sum = coil_images.clone() if self._sum is None else self._sum.add_(coil_images)
         self._frames += 1
         if self._frames < self._next or self._fit is not None:
             return False
@@ -101,11 +101,10 @@ class Calibration:
         if self._maps is None:
             shape = (int(coil_images.shape[1]), int(coil_images.shape[2]))
             self._maps = SmoothMaps(shape, self.degree, device=coil_images.device)
-        fit = partial(self._maps.fit, self._sum, self._fitted)
         if not at_once:
-            self._fit = beside(fit)
+            self._fit = beside(partial(self._maps.fit, self._sum.clone(), self._fitted))  # frames go on being added
             return False
-        self.csm = self._fitted = fit()
+        self.csm = self._fitted = self._maps.fit(self._sum, self._fitted)
         return True
 
     def adopt(self, *, wait: bool) -> bool:

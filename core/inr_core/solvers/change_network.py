@@ -62,7 +62,7 @@ class ChangeNetwork(nn.Module):
             coarse = (coarse + block(coarse)).relu_()
         above = functional.pixel_shuffle(self.up(coarse), 2).relu_()
         joined = self.join(torch.cat([fine, above], 1)).relu_()
-        return functional.pixel_shuffle(self.end(joined), 2)[:, 0, :ny, :nx].clamp(_LEAST, _LARGEST)
+        return functional.pixel_shuffle(self.end(joined).clamp(_LEAST, _LARGEST), 2)[:, 0, :ny, :nx]
 
 
 def _coarse() -> nn.Conv2d:

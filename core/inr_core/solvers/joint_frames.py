@@ -125,7 +125,9 @@ class JointFrames(MeasuredFrame):
 
 
 def _sum(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
-    total = weights[0] * parts[0]
-    for weight, part in zip(weights[1:], parts[1:], strict=True):
+    """Of two and more, the first of which has a weight of 1 as a rule: it is not copied first."""
+    first = parts[0] if weights[0] == 1 else weights[0] * parts[0]
+    total = torch.add(first, parts[1], alpha=weights[1]) if len(parts) > 1 else first.clone()
+    for weight, part in zip(weights[2:], parts[2:], strict=True):
         total.add_(part, alpha=weight)
     return total

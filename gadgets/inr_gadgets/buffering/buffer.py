@@ -17,7 +17,7 @@ from inr_gadgets.conventions.angles import AngleRule, angle_rule
 from inr_gadgets.conventions.buffer_parameters import BufferParameters
 from inr_gadgets.conventions.delays import SliceDelays
 from inr_gadgets.conventions.framing import Facts, Framer, Positions, facts_of
-from inr_gadgets.conventions.readouts import REVERSE, Group, head_of, kind
+from inr_gadgets.conventions.readouts import REVERSE, Group, kind
 from inr_gadgets.conventions.sampling import Sampling, embedded_spoke, find_sampling, straight_spoke
 from inr_gadgets.conventions.stack import Stack, find_stack
 from inr_gadgets.conventions.understanding import LARGEST, Opening, Understanding, is_usable, too_short
@@ -25,6 +25,7 @@ from inr_gadgets.coordinates import slice_direction
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.header import Encoding, encoding
+from inr_gadgets.heads import head_of
 from inr_gadgets.lines import operator_line
 from inr_gadgets.planes import Field, Plane, PlaneWatch
 

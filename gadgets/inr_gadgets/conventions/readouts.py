@@ -42,11 +42,6 @@ class Group(NamedTuple):
     partition: int
 
 
-def head_of(acquisition: Any) -> Any:
-    """A copy of a readout's header: the library's own getHead(), a deep copy, takes ten times as long."""
-    return ismrmrd.AcquisitionHeader.from_buffer_copy(acquisition._head)
-
-
 def kind(flags: int) -> str:
     """``imaging``, ``noise``, or the name of what the readout is instead.
 

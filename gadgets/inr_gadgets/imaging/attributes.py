@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
-
-import numpy as np
 
 from inr_gadgets.coordinates import slice_direction
 
@@ -55,10 +54,10 @@ def geometry_attributes(header: Any) -> dict[str, object]:
         "ImageSliceNormDir": slice_direction(header),
         "SlicePosLightMarker": header.position,
     }
-    vectors = np.array([list(vector) for vector in directions.values()])
-    if not (np.isfinite(vectors).all() and vectors[:3].any(axis=1).all()):
+    vectors = [tuple(map(float, vector)) for vector in directions.values()]
+    if not (all(math.isfinite(x) for vector in vectors for x in vector) and all(map(any, vectors[:3]))):
         return {}
-    return {"Keep_image_geometry": 1, **{name: _numbers(vector) for name, vector in directions.items()}}
+    return {"Keep_image_geometry": 1, **dict(zip(directions, map(_numbers, vectors), strict=True))}
 
 
 def header_attributes(header: Any) -> dict[str, object]:
@@ -128,4 +127,9 @@ def scan_attributes(scan: Any, contrast: int) -> dict[str, object]:
 
 
 def _numbers(vector: Sequence[float]) -> list[str]:
-    return [f"{value:.18f}" for value in vector]
+    return list(_written(tuple(vector)))
+
+
+@lru_cache(maxsize=256)  # most images of a scan lie where the one before lay
+def _written(vector: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple(f"{value:.18f}" for value in vector)

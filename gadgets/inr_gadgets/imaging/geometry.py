@@ -102,15 +102,15 @@ def image_for(
         whose = "the matrix of the frame" if matrix is None else "the matrix that was asked for"
         raise DataError(f"an image of shape {array.shape}", f"(..., y, x) = (.., {ny}, {nx}), {whose}")
     middle = _middle(frame)
-    image = ismrmrd.Image.from_array(
-        np.ascontiguousarray(array),
-        acquisition=middle,
-        transpose=False,  # the default differs between versions of ismrmrd
+    head = ismrmrd.ImageHeader.from_acquisition(
+        middle,
+        version=1,
         field_of_view=frame.fov_mm,
         image_type=ismrmrd.IMTYPE_COMPLEX if np.iscomplexobj(array) else ismrmrd.IMTYPE_REAL,
         image_series_index=series,
         repetition=index % _WRAP,
     )
+    image = ismrmrd.Image(head=head, data=np.array(array, order="C", ndmin=4))
     image.slice_dir[:] = tuple(slice_direction(middle))
     if between.after is not None and between.part:
         _move_stamps(image, frame, between.after, between.part / between.steps)

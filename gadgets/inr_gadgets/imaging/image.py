@@ -15,6 +15,7 @@ from inr_core.errors import DataError
 from inr_core.parameters import parameter
 from inr_gadgets.coordinates import direction_faults, is_left_handed
 from inr_gadgets.gadget import Gadget
+from inr_gadgets.heads import head_of
 from inr_gadgets.imaging.attributes import (
     Display,
     geometry_attributes,
@@ -89,7 +90,7 @@ class ImageGadget(Gadget):
 
     def _finish(self, image: ismrmrd.Image) -> ismrmrd.Image:
         data = image.data
-        head = image.getHead()
+        head = head_of(image)
         if np.iscomplexobj(data):
             data = self._convert(data)
             head.image_type = (
@@ -154,7 +155,7 @@ class ImageGadget(Gadget):
                 self.announce(line)
 
     def _attributes(self, image: ismrmrd.Image, scaled: bool) -> ismrmrd.Meta:
-        head, series = image.getHead(), int(image.image_series_index)
+        head, series = head_of(image), int(image.image_series_index)
         # What a viewer shows must not call gridding an INR: the method that made the image names it.
         method = str(image.meta.get("inr_method", "INR")).upper()
         label = f"{method} {_SERIES_NAMES.get(series, f'series {series}')}"

@@ -1,0 +1,11 @@
+"""The headers of fixed size that readouts and images have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def head_of(item: Any) -> Any:
+    """A copy of a readout's or an image's header: the library's own getHead(), a deep copy, takes ten times as long."""
+    head = item._head
+    return type(head).from_buffer_copy(head)
