@@ -20,11 +20,10 @@ from inr_core.errors import DataError
 from inr_core.operators import column_transform
 from inr_core.operators.column_blocks import W
 from inr_core.operators.column_transform import ROOM, radices, stages, tables, there
-from inr_core.operators.compiled_gram import is_prepared
 
 _FINER = 1.5  # at least, is the grid than the images
-_WIDTH = 6  # points of the grid along an axis that a sample is spread to
-_STEEPNESS = 0.97 * math.pi * _WIDTH * (1 - 1 / (2 * _FINER))  # b
+WIDTH = 6  # points of the grid along an axis that a sample is spread to
+_STEEPNESS = 0.97 * math.pi * WIDTH * (1 - 1 / (2 * _FINER))  # b
 _GROUP = 8  # blocks of the grid that samples are spread to together: they stay in a core's second cache
 _TABLE = 1024  # values of the kernel for each point of the grid, and straight lines between them
 
@@ -35,11 +34,6 @@ def grid_size(n: int) -> int:
     least = math.ceil(_FINER * n)
     sizes: list[int] = sorted(k * 2**e for k in (1, 3, 9) for e in range(32))
     return next(size for size in sizes if size >= least and radices(size))
-
-
-def grids(shape: tuple[int, int]) -> bool:
-    """Whether sums onto images of (ny, nx) are to be compiled ones: they, or those half as fine, are prepared for."""
-    return is_prepared(shape) or (all(n % 2 == 0 for n in shape) and is_prepared((shape[0] // 2, shape[1] // 2)))
 
 
 def _kernel(z: Array) -> Array:
@@ -68,29 +62,29 @@ class Axis(NamedTuple):
 
 
 @cache
-def _axis(n: int) -> Axis:
+def axis(n: int) -> Axis:
     size = grid_size(n)
     found, pixels = tables(size), np.arange(n) - n // 2
-    nodes, weights = np.polynomial.legendre.leggauss(4 * _WIDTH + 20)
-    waves = np.cos(math.pi * _WIDTH / size * np.outer(pixels, nodes))
-    factors = 1 / (0.5 * _WIDTH * waves @ (weights * _kernel(nodes)))
+    nodes, weights = np.polynomial.legendre.leggauss(4 * WIDTH + 20)
+    waves = np.cos(math.pi * WIDTH / size * np.outer(pixels, nodes))
+    factors = 1 / (0.5 * WIDTH * waves @ (weights * _kernel(nodes)))
     # The transform is that of exp(-i ..): the pixel at r is its frequency -r.
     return Axis(found.order[-pixels % size], factors.astype(np.float32), found.twiddles, found.roots)
 
 
 @cache
-def _spread_table() -> Array:
+def spread_table() -> Array:
     """The kernel from the left end of its width to the right one, and beyond it for the last line."""
-    values = _kernel(2 * np.arange(_WIDTH * _TABLE + 2) / (_WIDTH * _TABLE) - 1)
+    values = _kernel(2 * np.arange(WIDTH * _TABLE + 2) / (WIDTH * _TABLE) - 1)
     return values.astype(np.float32)
 
 
 @part
-def _weights(position, table, weights):
+def spread_weights(position, table, weights):
     """The kernel at the points of the grid around a position, and the first of them."""
-    first = math.ceil(position - 0.5 * _WIDTH)
-    for i in range(_WIDTH):
-        at = (first + i - position + 0.5 * _WIDTH) * _TABLE
+    first = math.ceil(position - 0.5 * WIDTH)
+    for i in range(WIDTH):
+        at = (first + i - position + 0.5 * WIDTH) * _TABLE
         left = int(at)
         share = np.float32(at - left)
         weights[i] = table[left] + share * (table[left + 1] - table[left])
@@ -98,13 +92,13 @@ def _weights(position, table, weights):
 
 
 @part
-def _add(at, share, own, values, size):
+def add_column(at, share, own, values, size):
     for k in range(size):
         at[k] += share * own[k] * values[k]
 
 
 @compiled
-def _samples_of_groups(points, per_group, width):
+def samples_of_groups(points, per_group, width):
     """Which samples reach into which groups of columns: where each group's begin in a list, and the list."""
     n = -(-width // per_group)
     begins = np.zeros(n + 1, np.int64)
@@ -114,8 +108,8 @@ def _samples_of_groups(points, per_group, width):
             begins[1:] = np.cumsum(begins[1:])
             numbers, places = np.empty(begins[n], np.int64), begins[:n].copy()
         for m in range(points.shape[0]):
-            left, last = math.ceil(points[m, 0] * width - 0.5 * _WIDTH), -1
-            for j in range(_WIDTH):
+            left, last = math.ceil(points[m, 0] * width - 0.5 * WIDTH), -1
+            for j in range(WIDTH):
                 group = (left + j) % width // per_group
                 if group != last and fills:
                     numbers[places[group]] = m
@@ -134,32 +128,39 @@ def _spread(points, coefficients, table, numbers, grid, first, shape, columns):
     compiler makes no vectors of a few columns.
     """
     height, width = shape
-    size, beyond, each = _WIDTH * W, (height + _WIDTH) * W, W // columns
-    along_y, along_x = np.empty(_WIDTH, np.float32), np.empty(_WIDTH, np.float32)
+    size, beyond, each = WIDTH * W, (height + WIDTH) * W, W // columns
+    along_y, along_x = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     re, im, own = np.empty(size, np.float32), np.empty(size, np.float32), np.zeros((each, size), np.float32)
     for k in range(size):
         own[k % W // columns, k] = 1
     for m in numbers:
-        left = _weights(points[m, 0] * width, table, along_x)
-        o = _weights(points[m, 1] * height, table, along_y) % height * W
+        left = spread_weights(points[m, 0] * width, table, along_x)
+        o = spread_weights(points[m, 1] * height, table, along_y) % height * W
         for k in range(W):
             a, b = np.float32(0), np.float32(0)
             if k % columns < coefficients.shape[0]:
                 a, b = coefficients[k % columns, 2 * m], coefficients[k % columns, 2 * m + 1]
-            for i in range(_WIDTH):
+            for i in range(WIDTH):
                 re[i * W + k], im[i * W + k] = along_y[i] * a, along_y[i] * b
-        for j in range(_WIDTH):
+        for j in range(WIDTH):
             x = (left + j) % width - first
             if 0 <= x < _GROUP * each:
-                _add(grid[x // each, o:], along_x[j], own[x % each], re, size)
-                _add(grid[x // each, o + beyond :], along_x[j], own[x % each], im, size)
+                add_column(grid[x // each, o:], along_x[j], own[x % each], re, size)
+                add_column(grid[x // each, o + beyond :], along_x[j], own[x % each], im, size)
+
+
+@part
+def wrap_rows(d, height, beyond):
+    """What is beyond the last row of a block of the grid belongs to the first ones."""
+    for begin in (0, beyond):
+        for k in range(begin, begin + WIDTH * W):
+            d[k] += d[k + height * W]
 
 
 @cache
 def _along_y(height: int, columns: int) -> Callable[..., None]:
     """Spread samples onto some blocks of the grid and transform these, one group after the other."""
-    plan, size, beyond = stages(height), _WIDTH * W, (height + _WIDTH) * W
-    each = W // columns
+    plan, beyond, each = stages(height), (height + WIDTH) * W, W // columns
 
     def transform(points, coefficients, table, begins, numbers, y_rows, twiddles, roots, width, rows):
         grid = np.empty((_GROUP, 2 * beyond + ROOM), np.float32)
@@ -169,9 +170,7 @@ def _along_y(height: int, columns: int) -> Callable[..., None]:
             _spread(points, coefficients, table, some, grid, first, (height, width), columns)
             for block in range(min(_GROUP, -(-(width - first) // each))):
                 d = grid[block]
-                for begin in (0, beyond):  # what is beyond the last row belongs to the first ones
-                    for k in range(begin, begin + size):
-                        d[k] += d[k + height * W]
+                wrap_rows(d, height, beyond)
                 there(d, beyond, twiddles, roots, height, plan)
                 x = first + block * each
                 _put_rows(d, beyond, x, min(each, width - x), y_rows, width, columns, rows)
@@ -211,6 +210,19 @@ def _along_x(width: int, columns: int) -> Callable[..., None]:
     return compiled(transform, column_transform)
 
 
+def to_points(points: Array) -> Array:
+    """(samples, 2) float32 as compiled sums take them.
+
+    Raises
+    ------
+    DataError
+        If a point is not finite.
+    """
+    if not np.isfinite(points).all():
+        raise DataError("a trajectory that is not finite", "positions in k-space", "leave those readouts out")
+    return np.ascontiguousarray(points)
+
+
 def gridded(points: Array, coefficients: Array, shape: tuple[int, int]) -> Array:
     """x[k, r] = sum_j c[k, j] exp(+2 pi i p_j . r), (stack, ny, nx) complex64, to about 1e-4 of its norm.
 
@@ -228,18 +240,17 @@ def gridded(points: Array, coefficients: Array, shape: tuple[int, int]) -> Array
     DataError
         If a point is not finite.
     """
-    if not np.isfinite(points).all():
-        raise DataError("a trajectory that is not finite", "positions in k-space", "leave those readouts out")
+    points = to_points(points)
     ny, nx = shape
     coefficients = np.ascontiguousarray(coefficients)
-    y, x, height, width = _axis(ny), _axis(nx), grid_size(ny), grid_size(nx)
+    y, x, height, width = axis(ny), axis(nx), grid_size(ny), grid_size(nx)
     out = np.empty((len(coefficients), ny, 2 * nx), np.float32)
     for first in range(0, len(coefficients), W):
         some, images = coefficients[first : first + W], out[first : first + W]
         columns = next(n for n in (1, 8, W) if n >= len(some))
         each = W // columns
         rows = np.empty((-(-ny // each), 2 * width * W + ROOM), np.float32)
-        samples = points, some.view(np.float32), _spread_table(), *_samples_of_groups(points, _GROUP * each, width)
+        samples = points, some.view(np.float32), spread_table(), *samples_of_groups(points, _GROUP * each, width)
         _along_y(height, columns)(*samples, y.rows, y.twiddles, y.roots, width, rows)
         _along_x(width, columns)(rows, y.factors, x.rows, x.factors, x.twiddles, x.roots, images)
     return out.view(np.complex64)

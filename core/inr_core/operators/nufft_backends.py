@@ -24,7 +24,8 @@ from torch import Tensor
 
 from inr_core.compiling import host_array
 from inr_core.errors import MissingDependencyError, ParameterError
-from inr_core.operators.compiled_gridding import gridded, grids
+from inr_core.operators.compiled_gram import is_prepared
+from inr_core.operators.compiled_gridding import gridded
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class CompiledBackend(FinufftBackend):
     """FINUFFT, and in its place what is compiled for images that are prepared for: as accurate, in half the time."""
 
     def type1(self, points: Tensor, coefficients: Tensor, shape: tuple[int, int]) -> Tensor:
-        if not grids(shape):
+        if not is_prepared(shape):
             return super().type1(points, coefficients, shape)
         return torch.from_numpy(gridded(host_array(points), host_array(coefficients), shape))
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from functools import cache, partial
 from weakref import ref
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
@@ -25,8 +26,9 @@ from inr_core.errors import DataError
 from inr_core.lanes import in_lanes, n_lanes
 from inr_core.operators.column_blocks import in_blocks
 from inr_core.operators.compiled_gram import compiled_product, is_prepared
+from inr_core.operators.compiled_transfer import transfer_function
 from inr_core.operators.linear_operator import LinearOperator
-from inr_core.operators.nufft_backends import make_backend
+from inr_core.operators.nufft_backends import CompiledBackend, make_backend
 
 _SPECTRA_BYTES = 2**27  # of one batch on a device; a product holds about three times as much
 _KEPT_BLOCKS: MutableMapping[Tensor, tuple[int, Array]] = WeakIdKeyDictionary()  # of maps, of some version
@@ -65,6 +67,10 @@ def toeplitz_kernel(
     ny, nx = shape
     library = make_backend(backend, traj.device, traj.dtype, tolerance)
     points = traj.reshape(traj.shape[0], -1, 2)
+    if isinstance(library, CompiledBackend) and is_prepared(shape):
+        pairs = zip(points, weights.reshape(len(points), -1).to(traj.dtype), strict=True)
+        made = [transfer_function(host_array(p), host_array(w), shape) for p, w in pairs]
+        return torch.from_numpy(made[0][None] if len(made) == 1 else np.stack(made))
     strengths = weights.reshape(weights.shape[0], 1, -1).to(traj.dtype.to_complex())
     psf = torch.cat([library.type1(p, c, (2 * ny, 2 * nx)) for p, c in zip(points, strengths, strict=True)])
     # Differences of -n occur in no pair of pixels and have no mirror image; without them the transform is exactly real.

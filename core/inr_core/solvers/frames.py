@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,16 +85,16 @@ class MeasuredFrame:
                 f"k-space {tuple(kspace.shape)} with a trajectory {tuple(traj.shape)}",
                 "(coils, spokes, samples) and (spokes, samples, 2)",
             )
-        weights = density_weights(traj, shape, ramp_exponent)[None]
+        on_host = density_weights(traj, shape, ramp_exponent)
         if part is not None:
-            weights = weights * part.to(weights.device)
+            on_host = on_host * part.to(on_host.device)
         # The mean of a transform is its input at zero: the sum of the weights.
-        strength = float(weights.double().sum()) / (shape[0] * shape[1])
-        squares = weights.square()
-        weights, points = weights.to(kspace.device), traj[None].to(kspace.device)
+        numbers, n_pixels = on_host.numpy(), shape[0] * shape[1]
+        strength = float(numbers.sum(dtype=np.float64)) / n_pixels
+        noise = noise_variance(kspace, traj, shape) * float(np.square(numbers).sum(dtype=np.float64)) / n_pixels
+        weights, points = on_host[None].to(kspace.device), traj[None].to(kspace.device)
         kernel = toeplitz_kernel(points, weights, shape)
         images = Nufft(points, shape).adjoint((weights * kspace)[None])[0]
-        noise = noise_variance(kspace, traj, shape) * float(squares.sum()) / (shape[0] * shape[1])
         return cls(index, images, kernel, len(traj), strength, noise)
 
     def right_side(self, csm: Tensor) -> Tensor:

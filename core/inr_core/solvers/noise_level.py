@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from inr_core.inner_products import squares
+from inr_core import inner_products
 
 _OUTER = 0.75  # of the half width of a projection: beyond it an image that the readout oversamples twice has no corner
 _OVERSAMPLED = 1.9  # width of the projections over the image's from which on this is so
@@ -30,18 +30,20 @@ def noise_variance(kspace: Tensor, traj: Tensor, shape: tuple[int, int]) -> floa
     shape
         (ny, nx) of the image.
     """
-    n = kspace.shape[-1]
-    steps = (traj[:, 1:] - traj[:, :-1]).norm(dim=-1) if n > 1 else torch.full((1, 1), math.inf)
-    if float(steps.max()) * max(shape) * _OVERSAMPLED <= 1:
-        window = torch.hann_window(n, periodic=False, device=kspace.device)
-        energy = torch.fft.fft(window * kspace).abs().square() / window.square().sum()
+    # On the host even where the samples are on a device: there it is ten launches, and the number is waited for anyway.
+    n, samples, points = kspace.shape[-1], kspace.cpu().resolve_conj().numpy(), traj.cpu().numpy()
+    steps = np.square(points[:, 1:] - points[:, :-1]).sum(-1).max() ** 0.5 if n > 1 else math.inf
+    if steps * max(shape) * _OVERSAMPLED <= 1:
+        window = np.hanning(n).astype(samples.real.dtype)
         first = math.floor(_OUTER * n / 2) + 1  # position 0 comes first: the ends of the projection are in the middle
-        outer = energy[..., first : n - first + 1]
+        outer, energy = np.fft.fft(window * samples)[..., first : n - first + 1], float(np.square(window).sum())
     else:
-        radius = traj.norm(dim=-1)
-        outer = kspace.abs().square()[:, radius >= _PERIPHERY * radius.max()]
+        radius = np.sqrt(np.square(points).sum(-1))
+        outer, energy = samples[:, radius >= _PERIPHERY * radius.max()], 1.0
+    squares = (np.square(outer.real) + np.square(outer.imag)).ravel()
+    middle = (squares.size - 1) // 2
     # The median of an exponential distribution is ln 2 of its mean.
-    return float(outer.median()) / math.log(2)
+    return float(np.partition(squares, middle)[middle]) / (energy * math.log(2))
 
 
 def combined_variance(variance: float, csm: Tensor) -> float:
@@ -54,4 +56,4 @@ def combined_variance(variance: float, csm: Tensor) -> float:
     csm : (coils, ny, nx)
         Receive maps.
     """
-    return variance * float(squares(csm).sum(0).mean())
+    return variance * float(inner_products.squares(csm).sum(0).mean())

@@ -9,8 +9,7 @@ import torch
 from inr_core.errors import DataError, ParameterError
 from inr_core.operators import nufft_backends
 from inr_core.operators.column_transform import radices
-from inr_core.operators.compiled_gram import prepare
-from inr_core.operators.compiled_gridding import grid_size, gridded, grids
+from inr_core.operators.compiled_gridding import grid_size, gridded
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.nufft_backends import CompiledBackend, DirectBackend, FinufftBackend, make_backend
 from oracles import adjointness_error, rand
@@ -37,7 +36,7 @@ def test_it_is_the_sum(shape: tuple[int, int], stack: int) -> None:
 
 
 def test_the_backend_is_adjoint_to_its_other_direction(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nufft_backends, "grids", lambda shape: True)
+    monkeypatch.setattr(nufft_backends, "is_prepared", lambda shape: True)
     operator = Nufft(points(60).reshape(1, 7, 9, 2), (15, 22), "compiled")
     x, y = rand(1, 4, 15, 22).to(torch.complex64), rand(1, 4, 7, 9, seed=1).to(torch.complex64)
     assert adjointness_error(operator, x, y) < 2e-4
@@ -49,14 +48,8 @@ def test_images_that_nobody_has_prepared_for_are_left_to_finufft() -> None:
     torch.testing.assert_close(small, FinufftBackend(1e-4).type1(where, values, (15, 22)), rtol=0, atol=0)
 
 
-def test_what_is_prepared_for_is_gridded_at_the_double_size_too() -> None:
-    assert not grids((60, 44))
-    prepare((30, 22))
-    assert grids((30, 22)) and grids((60, 44)) and not grids((61, 44))
-
-
 def test_lazy_conjugates_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nufft_backends, "grids", lambda shape: True)
+    monkeypatch.setattr(nufft_backends, "is_prepared", lambda shape: True)
     where, values = points(20), rand(2, 23).to(torch.complex64)
     backend = make_backend("compiled", CPU, torch.float32)
     lazy = backend.type1(where, values.conj(), (128, 128))
