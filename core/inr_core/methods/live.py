@@ -12,6 +12,7 @@ from torch import Tensor
 
 from inr_core.errors import DataError, InrError
 from inr_core.lanes import one_thread
+from inr_core.operators.toeplitz import bring_in_order
 from inr_core.parameters.live import MeasurementParameters
 from inr_core.solvers.calibration import Calibration
 from inr_core.solvers.control import Control
@@ -268,9 +269,11 @@ class LiveMethod(ABC):
         if matrix is None or self._resumed is not None or self.device.type != "cpu":
             return None
         try:
-            return self._gridded_of(kspace, traj)._replace(ahead=True)
+            gridded = self._gridded_of(kspace, traj)._replace(ahead=True)
         except InrError:
             return None  # said when its turn has come
+        bring_in_order(gridded.frame.kernel)
+        return gridded
 
     def expect(self, gridded: Gridded | None) -> None:
         """The frame that comes next was gridded ahead: its samples must be the tensor that :meth:`add_frame` gets."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inr_core.operators.toeplitz import Product, ToeplitzGram
+from inr_core.operators.toeplitz import Product, ToeplitzGram, sum_of_kernels, weighted_sum
 from inr_core.solvers.frames import MeasuredFrame
 
 _AHEAD_WEIGHT = 0.4  # of the data of the frame after those whose images are made
@@ -73,15 +73,15 @@ class JointFrames(MeasuredFrame):
         frames = [*((a, 1.0, part) for a, part in zip(shares, parts, strict=True)), *more]
         kernels = [frame.kernel for *_, frame in frames]
         once, twice = [w * a for a, w, _ in frames], [w * a * a for a, w, _ in frames]
-        kernel = _sum(twice, kernels)
+        kernel = sum_of_kernels(twice, kernels)
         return cls(
             index=parts[-1].index,
-            coil_images=_sum(once, [frame.coil_images for *_, frame in frames]),
+            coil_images=weighted_sum(once, [frame.coil_images for *_, frame in frames]),
             kernel=kernel,
             n_spokes=max(1, round(sum(w * a * a * frame.n_spokes for a, w, frame in frames))),
             strength=sum(w * a * a * frame.strength for a, w, frame in frames),
             noise=sum((w * a) ** 2 * frame.noise for a, w, frame in frames),
-            prediction_kernel=kernel if once == twice else _sum(once, kernels),
+            prediction_kernel=kernel if once == twice else sum_of_kernels(once, kernels),
             parts=tuple(parts),
             shares=shares,
         )
@@ -91,14 +91,15 @@ class JointFrames(MeasuredFrame):
 
         The acceleration stays that of the frames themselves.
         """
-        kernel, same = torch.add(self.kernel, past.kernel, alpha=weight), self.prediction_kernel is self.kernel
+        weights, same = (1.0, weight), self.prediction_kernel is self.kernel
+        kernel = sum_of_kernels(weights, (self.kernel, past.kernel))
         return replace(
             self,
             coil_images=torch.add(self.coil_images, past.coil_images, alpha=weight),
             kernel=kernel,
             strength=self.strength + weight * past.strength,
             noise=self.noise + weight**2 * past.noise,
-            prediction_kernel=kernel if same else torch.add(self._met_by_prediction, past.kernel, alpha=weight),
+            prediction_kernel=kernel if same else sum_of_kernels(weights, (self._met_by_prediction, past.kernel)),
         )
 
     @property
@@ -122,12 +123,3 @@ class JointFrames(MeasuredFrame):
         """Those of its parts, (ny, nx), given the prediction of them and the image of the last."""
         change = last - prediction
         return [torch.add(prediction, change, alpha=a) for a in self.shares]
-
-
-def _sum(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
-    """Of two and more, the first of which has a weight of 1 as a rule: it is not copied first."""
-    first = parts[0] if weights[0] == 1 else weights[0] * parts[0]
-    total = torch.add(first, parts[1], alpha=weights[1]) if len(parts) > 1 else first.clone()
-    for weight, part in zip(weights[2:], parts[2:], strict=True):
-        total.add_(part, alpha=weight)
-    return total

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ import torch
 
 from inr_core import compiling
 from inr_core.compiling import compiled
-from inr_core.operators import toeplitz
+from inr_core.operators import compiled_gram, toeplitz
 from inr_core.operators.column_blocks import W, from_blocks, in_blocks
 from inr_core.operators.column_transform import radices, tables
-from inr_core.operators.compiled_gram import compiled_product, is_prepared, prepare
-from inr_core.operators.toeplitz import ToeplitzGram
+from inr_core.operators.compiled_gram import CompiledProduct, compiled_product, is_prepared, prepare
+from inr_core.operators.toeplitz import ToeplitzGram, bring_in_order, sum_of_kernels
 from oracles import adjointness_error, rand
 
 SHAPES = [(128, 128), (15, 22)]  # (ny, nx): whole blocks, none, and stages of 2, 3, 4, 5, 8 and 11
@@ -165,3 +166,40 @@ def test_products_of_many_coils_are_shared_among_cores_with_the_same_sum() -> No
     alone = product(in_blocks(x.numpy())[0], in_blocks(csm.numpy()), product.sorted(kernel[0].numpy()))
     shared = ToeplitzGram(kernel, csm).forward(x)[0]
     assert (shared - torch.from_numpy(alone)).norm() < 1e-6 * shared.norm()
+
+
+def test_a_sum_of_kernels_is_in_order_where_its_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, weights = (15, 22), (1.0, 0.4, 0.2)
+    monkeypatch.setattr(compiled_gram, "_PREPARED", {shape})
+    kernels = [rand(1, 4, *shape, seed=seed).real.float() for seed in range(3)]
+    csm, image = rand(2, *shape, seed=3).to(torch.complex64), rand(1, *shape, seed=4).to(torch.complex64)
+    expected = sum(w * ToeplitzGram(k, csm).forward(image) for w, k in zip(weights, kernels, strict=True))
+    total = sum_of_kernels(weights, kernels)
+    torch.testing.assert_close(total, sum(w * k for w, k in zip(weights, kernels, strict=True)))
+    made, brought = list[int](), CompiledProduct.sorted
+
+    def noted(product: CompiledProduct, kernel: np.ndarray) -> np.ndarray:
+        made.append(1)
+        return brought(product, kernel)
+
+    monkeypatch.setattr(CompiledProduct, "sorted", noted)
+    torch.testing.assert_close(ToeplitzGram(total, csm).forward(image), expected, rtol=1e-4, atol=1e-4)
+    assert not made
+    kernels[1] *= 2  # what was known of it is out of date
+    other = sum_of_kernels(weights, kernels)
+    changed = expected + weights[1] * 0.5 * ToeplitzGram(kernels[1], csm).forward(image)
+    torch.testing.assert_close(ToeplitzGram(other, csm).forward(image), changed, rtol=1e-4, atol=1e-4)
+    assert len(made) == 2
+
+
+def test_a_kernel_can_be_brought_in_order_before_there_is_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (15, 22)
+    kernel = rand(1, 4, *shape).real.float()
+    monkeypatch.setattr(compiled_gram, "_PREPARED", set())
+    monkeypatch.setattr(toeplitz, "_KEPT_KERNELS", kept := deque(maxlen=2))
+    for nothing in (kernel, kernel.double()):
+        bring_in_order(nothing)
+    assert not kept  # where no product is compiled
+    compiled_gram.prepare(shape)
+    bring_in_order(kernel)
+    assert len(kept) == 1
