@@ -165,7 +165,7 @@ def prepare(shape: tuple[int, int]) -> bool:
     Compiling takes ten seconds and more, once for a size, and happens where something is first computed: before a scan,
     and not in it. Sizes that nobody has prepared for are computed by libraries.
     """
-    if not all(radices(n) for n in shape):
+    if not all(radices(n) and radices(2 * n) for n in shape):  # transfer functions are made on a doubled grid
         return False
     _PREPARED.add(shape)
     return True

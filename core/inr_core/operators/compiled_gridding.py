@@ -108,14 +108,17 @@ def samples_of_groups(points, per_group, width):
             begins[1:] = np.cumsum(begins[1:])
             numbers, places = np.empty(begins[n], np.int64), begins[:n].copy()
         for m in range(points.shape[0]):
-            left, last = math.ceil(points[m, 0] * width - 0.5 * WIDTH), -1
+            left = math.ceil(points[m, 0] * width - 0.5 * WIDTH)
+            first = last = left % width // per_group
             for j in range(WIDTH):
                 group = (left + j) % width // per_group
-                if group != last and fills:
-                    numbers[places[group]] = m
-                    places[group] += 1
-                elif group != last:
-                    begins[group + 1] += 1
+                # On a grid of two groups it may come around to the one that it began in.
+                if j == 0 or (group != last and group != first):
+                    if fills:
+                        numbers[places[group]] = m
+                        places[group] += 1
+                    else:
+                        begins[group + 1] += 1
                 last = group
     return begins, numbers
 
@@ -151,10 +154,11 @@ def _spread(points, coefficients, table, numbers, grid, first, shape, columns):
 
 @part
 def wrap_rows(d, height, beyond):
-    """What is beyond the last row of a block of the grid belongs to the first ones."""
+    """What is beyond the last row of a block of the grid belongs to the first ones; the last of it comes first."""
     for begin in (0, beyond):
-        for k in range(begin, begin + WIDTH * W):
-            d[k] += d[k + height * W]
+        for row in range(WIDTH - 1, -1, -1):
+            for k in range(begin + row * W, begin + (row + 1) * W):
+                d[k] += d[k + height * W]
 
 
 @cache

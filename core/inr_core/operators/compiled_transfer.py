@@ -4,7 +4,7 @@ It is the Fourier transform of a point spread function, which is a sum of waves 
 (:func:`~inr_core.operators.toeplitz.toeplitz_kernel`). So nothing need be computed twice: what is spread onto a grid
 is real, and two of its columns are transformed as one; the point spread function at -r is the conjugate of that at r,
 and half of its rows will do; its transform is real, and two of its columns come from one transform again. All is one
-call without the interpreter's lock: 2.4 ms of a core as a sum of waves and a library's transform, and 0.6 here
+call without the interpreter's lock: 2.4 ms of a core as a sum of waves and a library's transform, and 0.75 here
 (5 spokes, 128 x 128).
 """
 

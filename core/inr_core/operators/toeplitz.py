@@ -201,61 +201,56 @@ def bring_in_order(kernel: Tensor) -> None:
 
     Where there will be none nothing happens.
     """
-    if (
-        kernel.device.type == "cpu"
-        and kernel.dtype == torch.float32
-        and is_prepared((kernel.shape[-2], kernel.shape[-1]))
-    ):
+    if _meets_compiled_products(kernel):
         _sorted(kernel)
 
 
 def sum_of_kernels(weights: Sequence[float], kernels: Sequence[Tensor]) -> Tensor:
-    """Sum of kernels, each with its weight; in the form of compiled products, too, if all of them are.
+    """Sum of frames' kernels, (1, 4, ny, nx), each with its weight; in the form of compiled products, too, for these.
 
-    To bring one into that form takes four times as long as to add two that are in it.
+    To bring one into that form takes four times as long as to add two that are in it, and most are. It is always made
+    so: what is repeated must not depend on what other threads have used meanwhile.
     """
     total = weighted_sum(weights, kernels)
-    known = [blocks for blocks in map(_known, kernels) if blocks is not None]
-    if len(known) == len(kernels):
-        blocks = np.float32(weights[0]) * known[0]
-        for weight, one in zip(weights[1:], known[1:], strict=True):
-            blocks += np.float32(weight) * one
-        _KEPT_KERNELS.append((ref(total), total._version, blocks))
+    if _meets_compiled_products(total):
+        blocks = weighted_sum(weights, [torch.from_numpy(_sorted(kernel)) for kernel in kernels])
+        _KEPT_KERNELS.append((ref(total), total._version, blocks.numpy()))
     return total
+
+
+def _meets_compiled_products(kernel: Tensor) -> bool:
+    shape = kernel.shape[-2], kernel.shape[-1]
+    return len(kernel) == 1 and kernel.device.type == "cpu" and kernel.dtype == torch.float32 and is_prepared(shape)
 
 
 def weighted_sum(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
     """Of one and more, the first of which has a weight of 1 as a rule: it is not copied first."""
+    if len(parts) == 1:
+        return weights[0] * parts[0]
     first = parts[0] if weights[0] == 1 else weights[0] * parts[0]
-    total = torch.add(first, parts[1], alpha=weights[1]) if len(parts) > 1 else first.clone()
+    total = torch.add(first, parts[1], alpha=weights[1])
     for weight, part in zip(weights[2:], parts[2:], strict=True):
         total.add_(part, alpha=weight)
     return total
 
 
-def _known(kernel: Tensor) -> Array | None:
-    """A kernel as compiled products take it, if it was brought into that form."""
+def _sorted(kernel: Tensor) -> Array:
+    """A frame's kernel as compiled products take it."""
     for kept, version, blocks in list(_KEPT_KERNELS):
         if kept() is kernel and version == kernel._version:
             return blocks
-    return None
-
-
-def _sorted(kernel: Tensor) -> Array:
-    """A frame's kernel as compiled products take it."""
-    blocks = _known(kernel)
-    if blocks is None:
-        blocks = compiled_product(kernel.shape[-2:]).sorted(host_array(kernel)[0])
-        _KEPT_KERNELS.append((ref(kernel), kernel._version, blocks))
+    blocks = compiled_product(kernel.shape[-2:]).sorted(host_array(kernel)[0])
+    _KEPT_KERNELS.append((ref(kernel), kernel._version, blocks))
     return blocks
 
 
 def _maps_in_blocks(csm: Tensor) -> Array:
     """As compiled products take them; made once for maps and for those of some coils in a row, as long as they live."""
     whole = csm if csm._base is None else csm._base
-    begin = (csm.storage_offset() - whole.storage_offset()) // max(whole.stride(0), 1)
     same = csm.shape[1:] == whole.shape[1:] and csm.stride() == whole.stride() and csm.is_conj() == whole.is_conj()
-    if not same or whole.storage_offset() + begin * whole.stride(0) != csm.storage_offset():
+    away = int(csm.storage_offset() - whole.storage_offset())
+    begin, rest = divmod(away, max(int(whole.stride(0)), 1)) if same else (0, 1)
+    if rest:
         return in_blocks(host_array(csm))
     version, blocks = _KEPT_BLOCKS.get(whole, (-1, None))
     if blocks is None or version != whole._version:

@@ -186,7 +186,7 @@ def outlook(
     Parameters
     ----------
     frame, csm, prediction, change
-        See there.
+        See :class:`Outlook`; the change is (ny, nx).
     scale
         The outlook's; that of the image if None.
     known
@@ -195,8 +195,8 @@ def outlook(
     """
     image = prediction if change is None else prediction + change
     products, coil_images, maps = frame.products(csm, prediction, change), frame.coil_images, csm
-    if len(products) == 1:
-        known = None  # of one product the prediction's part cannot be told
+    if len(products) == 1 or (known is not None and len(known.csm) > len(csm)):
+        known = None  # of one product the prediction's part cannot be told, nor of more coils that of fewer
     if known is not None:
         maps, coil_images = csm[len(known.csm) :], coil_images[len(known.csm) :]
         gram, of_prediction = products.pop(0)

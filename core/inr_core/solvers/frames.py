@@ -34,7 +34,7 @@ class MeasuredFrame:
     coil_images : (coils, ny, nx) complex64
         F^H W y of each virtual coil. With the kernel it holds all that data consistency needs of the samples,
         whatever receive maps are used later, and is smaller than they are once a frame has more than nx ny samples.
-    kernel : (1, 2 ny, 2 nx) float32
+    kernel : (1, 4, ny, nx) float32
         Of F^H W F.
     n_spokes
         That were measured.

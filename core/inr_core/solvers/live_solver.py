@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inr_core.operators.toeplitz import sum_of_kernels
 from inr_core.parameters.live import LiveParameters
 from inr_core.solvers.change_solver import ChangeSolver, Iterations, Outlook, outlook
 from inr_core.solvers.effort import Effort, EffortPlan, Spent, Times, times_of
@@ -112,7 +111,7 @@ class LiveSolver:
         watch = _Watch(frame.kernel.device)
         past, weight, kernel = self._past_kernel, self._history_weight(frame), frame.kernel
         if past is not None and weight >= _NO_HISTORY:
-            kernel = sum_of_kernels((1.0, weight), (kernel, past))
+            kernel = torch.add(kernel, past, alpha=weight)
         expected = self.prior.expected(seen)
         found = self._solver.first(seen, kernel, expected, effort.first, watch.timed)
         change = found.change
@@ -122,7 +121,7 @@ class LiveSolver:
         self.plan.measured(effort, *watch.spent())
         self.last_effort, self._thorough = effort, False
         self.prior.update(change)
-        self._past_kernel = frame.kernel if past is None else sum_of_kernels((1.0, _FADE), (frame.kernel, past))
+        self._past_kernel = frame.kernel if past is None else torch.add(frame.kernel, past, alpha=_FADE)
         return seen.prediction + change
 
     def _effort(self, frame: MeasuredFrame, coils: int, remaining_s: float) -> Effort:

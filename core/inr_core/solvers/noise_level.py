@@ -29,6 +29,10 @@ def noise_variance(kspace: Tensor, traj: Tensor, shape: tuple[int, int]) -> floa
         (kx, ky) in cycles per pixel.
     shape
         (ny, nx) of the image.
+
+    Returns
+    -------
+    0 where nothing tells.
     """
     # On the host even where the samples are on a device: there it is ten launches, and the number is waited for anyway.
     n, samples, points = kspace.shape[-1], kspace.cpu().resolve_conj().numpy(), traj.cpu().numpy()
@@ -41,6 +45,8 @@ def noise_variance(kspace: Tensor, traj: Tensor, shape: tuple[int, int]) -> floa
         radius = np.sqrt(np.square(points).sum(-1))
         outer, energy = samples[:, radius >= _PERIPHERY * radius.max()], 1.0
     squares = (np.square(outer.real) + np.square(outer.imag)).ravel()
+    if not squares.size or not energy > 0:
+        return 0.0  # readouts of two or three samples; of points that are no numbers gridding complains
     middle = (squares.size - 1) // 2
     # The median of an exponential distribution is ln 2 of its mean.
     return float(np.partition(squares, middle)[middle]) / (energy * math.log(2))

@@ -132,4 +132,4 @@ def _numbers(vector: Sequence[float]) -> list[str]:
 
 @lru_cache(maxsize=256)  # most images of a scan lie where the one before lay
 def _written(vector: tuple[float, ...]) -> tuple[str, ...]:
-    return tuple(f"{value:.18f}" for value in vector)
+    return tuple(f"{value + 0.0:.18f}" for value in vector)  # a zero with a sign is the same key as one without

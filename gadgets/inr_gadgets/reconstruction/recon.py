@@ -296,7 +296,7 @@ class ReconGadget(Gadget):
     def _alone(self, running: _Running) -> Iterator[LiveImage]:
         """The images of what waits, where nothing comes that they would hold up."""
         state = running.live.state
-        if state is not None and math.isfinite(state.method.due):
+        if state is not None and math.isfinite(state.method.due) and math.isfinite(running.schedule.interval_s):
             state.method.due = running.schedule.due_alone(time.monotonic())
         yield from self._leaving(running.live.waited())
 

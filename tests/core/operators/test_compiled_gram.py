@@ -18,7 +18,7 @@ from inr_core.operators import compiled_gram, toeplitz
 from inr_core.operators.column_blocks import W, from_blocks, in_blocks
 from inr_core.operators.column_transform import radices, tables
 from inr_core.operators.compiled_gram import CompiledProduct, compiled_product, is_prepared, prepare
-from inr_core.operators.toeplitz import ToeplitzGram, bring_in_order, sum_of_kernels
+from inr_core.operators.toeplitz import ToeplitzGram, bring_in_order, sum_of_kernels, weighted_sum
 from oracles import adjointness_error, rand
 
 SHAPES = [(128, 128), (15, 22)]  # (ny, nx): whole blocks, none, and stages of 2, 3, 4, 5, 8 and 11
@@ -92,6 +92,11 @@ def test_sizes_without_stages_are_left_to_torch(n: int) -> None:
     assert radices(n) is None
     for shape in ((n, 128), (128, n)):
         assert not prepare(shape) and not is_prepared(shape)
+
+
+def test_a_size_whose_double_has_no_stages_is_left_to_torch() -> None:
+    assert radices(729) and not radices(2 * 729)
+    assert not prepare((729, 128)) and not is_prepared((729, 128))
 
 
 def test_sizes_that_nobody_has_prepared_for_are_left_to_torch() -> None:
@@ -184,12 +189,12 @@ def test_a_sum_of_kernels_is_in_order_where_its_parts_are(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(CompiledProduct, "sorted", noted)
     torch.testing.assert_close(ToeplitzGram(total, csm).forward(image), expected, rtol=1e-4, atol=1e-4)
-    assert not made
+    assert not made  # the parts were in it, and their sum is
     kernels[1] *= 2  # what was known of it is out of date
     other = sum_of_kernels(weights, kernels)
     changed = expected + weights[1] * 0.5 * ToeplitzGram(kernels[1], csm).forward(image)
     torch.testing.assert_close(ToeplitzGram(other, csm).forward(image), changed, rtol=1e-4, atol=1e-4)
-    assert len(made) == 2
+    assert len(made) == 1  # that part alone
 
 
 def test_a_kernel_can_be_brought_in_order_before_there_is_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,3 +208,13 @@ def test_a_kernel_can_be_brought_in_order_before_there_is_a_product(monkeypatch:
     compiled_gram.prepare(shape)
     bring_in_order(kernel)
     assert len(kept) == 1
+
+
+def test_a_sum_is_none_of_its_parts_and_leaves_them_as_they_are() -> None:
+    parts = [torch.full((2,), float(i)) for i in (1, 2, 3)]
+    for n in (1, 2, 3):
+        for first in (1.0, 0.5):
+            total = weighted_sum((first, 10.0, 100.0)[:n], parts[:n])
+            assert total[0] == first + (20 if n > 1 else 0) + (300 if n > 2 else 0)
+            assert all(total.data_ptr() != part.data_ptr() for part in parts)
+    assert [float(part[0]) for part in parts] == [1, 2, 3]

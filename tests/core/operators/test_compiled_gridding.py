@@ -24,7 +24,8 @@ def points(n: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("shape", "stack"), [((15, 22), 1), ((15, 22), 3), ((15, 22), 11), ((15, 22), 17), ((128, 128), 8)]
+    ("shape", "stack"),
+    [((15, 22), 1), ((15, 22), 3), ((15, 22), 11), ((9, 12), 3), ((9, 7), 11), ((15, 22), 17), ((128, 128), 8)],
 )
 def test_it_is_the_sum(shape: tuple[int, int], stack: int) -> None:
     where = points(200)
@@ -33,6 +34,15 @@ def test_it_is_the_sum(shape: tuple[int, int], stack: int) -> None:
     images = torch.from_numpy(gridded(where.numpy(), values.to(torch.complex64).numpy(), shape))
     assert (images - expected).norm() < 1e-4 * expected.norm()
     assert (images - expected).abs().max() < 5e-4 * expected.abs().max()
+
+
+def test_a_grid_that_is_smaller_than_the_kernel_is_wrapped_more_than_once() -> None:
+    where, shape = points(200), (2, 7)
+    assert grid_size(2) == 3
+    values = rand(3, len(where))
+    expected = DirectBackend().type1(where.double(), values, shape)
+    images = torch.from_numpy(gridded(where.numpy(), values.to(torch.complex64).numpy(), shape))
+    assert (images - expected).norm() < 5e-4 * expected.norm()  # of two pixels one is at the edge
 
 
 def test_the_backend_is_adjoint_to_its_other_direction(monkeypatch: pytest.MonkeyPatch) -> None:

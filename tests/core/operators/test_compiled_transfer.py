@@ -22,7 +22,7 @@ def samples(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return points, torch.rand(n, generator=generator)
 
 
-@pytest.mark.parametrize("shape", [(15, 22), (33, 20), (16, 9)])
+@pytest.mark.parametrize("shape", [(15, 22), (33, 20), (9, 11), (12, 12), (2, 9), (128, 128)])
 def test_it_is_the_transform_of_the_sum_of_waves(shape: tuple[int, int]) -> None:
     points, weights = samples(300)
     double = points.double()[None, :, None], weights.double()[None, :, None]

@@ -45,3 +45,25 @@ def test_a_combined_image_has_the_noise_of_its_coils() -> None:
     combined = (maps.conj() * coils).sum(1)
     variance = float(coils.abs().square().mean())
     assert combined_variance(variance, maps) == pytest.approx(float(combined.abs().square().mean()), rel=0.02)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("spacing", [1e-3, 0.3])
+def test_of_readouts_of_a_few_samples_it_is_a_number(n: int, spacing: float) -> None:
+    traj = torch.stack([spacing * torch.arange(n), torch.zeros(n)], -1)[None]
+    assert 0 <= noise_variance(rand(2, 1, n).to(torch.complex64), traj, (16, 16)) < 100
+
+
+def test_of_an_even_number_of_samples_it_is_the_smaller_of_the_middle_ones() -> None:
+    traj, kspace = (
+        torch.tensor([[[0.5, 0.0], [-0.5, 0.0]] * 2]),
+        torch.tensor([[[1.0, 2, 3, 4]]], dtype=torch.complex64),
+    )
+    assert noise_variance(kspace, traj, (16, 16)) == pytest.approx(4 / np.log(2))
+
+
+def test_a_trajectory_that_is_not_finite_is_refused_by_who_grids() -> None:
+    scan = cine_scan(frames=1)
+    traj = scan.traj[0].clone()
+    traj[1, 3] = torch.nan
+    assert noise_variance(scan.kspace[0], traj, scan.shape) == 0.0

@@ -65,7 +65,7 @@ def test_with_the_products_compiled_it_is_the_same(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("kind", [torch.complex64, torch.complex128])
-@pytest.mark.parametrize("coils", [2, 3, 4])
+@pytest.mark.parametrize("coils", [1, 2, 3, 4])
 def test_what_some_coils_say_of_the_prediction_is_not_asked_again(
     monkeypatch: pytest.MonkeyPatch, coils: int, kind: torch.dtype
 ) -> None:
