@@ -1,126 +1,35 @@
 """Sums of waves from scattered samples, compiled for a CPU's caches and vectors; in single precision.
 
-A non-uniform transform of type 1 as in FINUFFT (Barnett et al., doi 10.1137/18M120885X): samples are spread onto a
-finer grid by a kernel, exp(b (sqrt(1 - z^2) - 1)), which is transformed, cropped and divided by the kernel's own
-transform. A live frame has so few samples that nearly all of the time is that of transforms: here those of
-:mod:`.column_transform`, of all coils at once, without a plan, and along the second axis only of what is not cropped.
+A non-uniform transform of type 1 as in FINUFFT: samples are spread onto a finer grid (:mod:`.spreading`), which is
+transformed, cropped and divided by the kernel's own transform. A live frame has so few samples that nearly all of the
+time is that of transforms: here those of :mod:`.column_transform`, of all coils at once, without a plan, and along the
+second axis only of what is not cropped.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
 from inr_core.compiling import Array, compiled, part
-from inr_core.errors import DataError
-from inr_core.operators import column_transform
+from inr_core.operators import column_transform, spreading
 from inr_core.operators.column_blocks import W
-from inr_core.operators.column_transform import ROOM, radices, stages, tables, there
+from inr_core.operators.column_transform import ROOM, stages, there
+from inr_core.operators.spreading import (
+    WIDTH,
+    add_column,
+    axis_of,
+    grid_size,
+    samples_of_groups,
+    spread_table,
+    spread_weights,
+    to_points,
+    wrap_rows,
+)
 
-_FINER = 1.5  # at least, is the grid than the images
-WIDTH = 6  # points of the grid along an axis that a sample is spread to
-_STEEPNESS = 0.97 * math.pi * WIDTH * (1 - 1 / (2 * _FINER))  # b
 _GROUP = 8  # blocks of the grid that samples are spread to together: they stay in a core's second cache
-_TABLE = 1024  # values of the kernel for each point of the grid, and straight lines between them
-
-
-@cache
-def grid_size(n: int) -> int:
-    """The next size of a grid for n pixels that is a power of 2, three times one, or nine times one."""
-    least = math.ceil(_FINER * n)
-    sizes: list[int] = sorted(k * 2**e for k in (1, 3, 9) for e in range(32))
-    return next(size for size in sizes if size >= least and radices(size))
-
-
-def _kernel(z: Array) -> Array:
-    """At distances z, in halves of its width."""
-    values: Array = np.exp(_STEEPNESS * (np.sqrt(np.maximum(0, 1 - z * z)) - 1)) * (np.abs(z) <= 1)
-    return values
-
-
-class Axis(NamedTuple):
-    """What a transform takes along an axis of n pixels.
-
-    Attributes
-    ----------
-    rows : (n,) int64
-        Where each pixel lies after the transform.
-    factors : (n,) float32
-        One over the kernel's transform.
-    twiddles, roots
-        Of the transform.
-    """
-
-    rows: Array
-    factors: Array
-    twiddles: Array
-    roots: Array
-
-
-@cache
-def axis(n: int) -> Axis:
-    size = grid_size(n)
-    found, pixels = tables(size), np.arange(n) - n // 2
-    nodes, weights = np.polynomial.legendre.leggauss(4 * WIDTH + 20)
-    waves = np.cos(math.pi * WIDTH / size * np.outer(pixels, nodes))
-    factors = 1 / (0.5 * WIDTH * waves @ (weights * _kernel(nodes)))
-    # The transform is that of exp(-i ..): the pixel at r is its frequency -r.
-    return Axis(found.order[-pixels % size], factors.astype(np.float32), found.twiddles, found.roots)
-
-
-@cache
-def spread_table() -> Array:
-    """The kernel from the left end of its width to the right one, and beyond it for the last line."""
-    values = _kernel(2 * np.arange(WIDTH * _TABLE + 2) / (WIDTH * _TABLE) - 1)
-    return values.astype(np.float32)
-
-
-@part
-def spread_weights(position, table, weights):
-    """The kernel at the points of the grid around a position, and the first of them."""
-    first = math.ceil(position - 0.5 * WIDTH)
-    for i in range(WIDTH):
-        at = (first + i - position + 0.5 * WIDTH) * _TABLE
-        left = int(at)
-        share = np.float32(at - left)
-        weights[i] = table[left] + share * (table[left + 1] - table[left])
-    return first
-
-
-@part
-def add_column(at, share, own, values, size):
-    for k in range(size):
-        at[k] += share * own[k] * values[k]
-
-
-@compiled
-def samples_of_groups(points, per_group, width):
-    """Which samples reach into which groups of columns: where each group's begin in a list, and the list."""
-    n = -(-width // per_group)
-    begins = np.zeros(n + 1, np.int64)
-    numbers, places = np.empty(0, np.int64), begins
-    for fills in (False, True):
-        if fills:
-            begins[1:] = np.cumsum(begins[1:])
-            numbers, places = np.empty(begins[n], np.int64), begins[:n].copy()
-        for m in range(points.shape[0]):
-            left = math.ceil(points[m, 0] * width - 0.5 * WIDTH)
-            first = last = left % width // per_group
-            for j in range(WIDTH):
-                group = (left + j) % width // per_group
-                # On a grid of two groups it may come around to the one that it began in.
-                if j == 0 or (group != last and group != first):
-                    if fills:
-                        numbers[places[group]] = m
-                        places[group] += 1
-                    else:
-                        begins[group + 1] += 1
-                last = group
-    return begins, numbers
 
 
 @part
@@ -152,15 +61,6 @@ def _spread(points, coefficients, table, numbers, grid, first, shape, columns):
                 add_column(grid[x // each, o + beyond :], along_x[j], own[x % each], im, size)
 
 
-@part
-def wrap_rows(d, height, beyond):
-    """What is beyond the last row of a block of the grid belongs to the first ones; the last of it comes first."""
-    for begin in (0, beyond):
-        for row in range(WIDTH - 1, -1, -1):
-            for k in range(begin + row * W, begin + (row + 1) * W):
-                d[k] += d[k + height * W]
-
-
 @cache
 def _along_y(height: int, columns: int) -> Callable[..., None]:
     """Spread samples onto some blocks of the grid and transform these, one group after the other."""
@@ -179,7 +79,7 @@ def _along_y(height: int, columns: int) -> Callable[..., None]:
                 x = first + block * each
                 _put_rows(d, beyond, x, min(each, width - x), y_rows, width, columns, rows)
 
-    return compiled(transform, column_transform)
+    return compiled(transform, column_transform, spreading)
 
 
 @part
@@ -211,20 +111,7 @@ def _along_x(width: int, columns: int) -> Callable[..., None]:
                         o, f = x_rows[x] * W + i * columns + k, x_factors[x] * factor
                         image[2 * x], image[2 * x + 1] = f * d[o], f * d[o + m]
 
-    return compiled(transform, column_transform)
-
-
-def to_points(points: Array) -> Array:
-    """(samples, 2) float32 as compiled sums take them.
-
-    Raises
-    ------
-    DataError
-        If a point is not finite.
-    """
-    if not np.isfinite(points).all():
-        raise DataError("a trajectory that is not finite", "positions in k-space", "leave those readouts out")
-    return np.ascontiguousarray(points)
+    return compiled(transform, column_transform, spreading)
 
 
 def gridded(points: Array, coefficients: Array, shape: tuple[int, int]) -> Array:
@@ -247,7 +134,7 @@ def gridded(points: Array, coefficients: Array, shape: tuple[int, int]) -> Array
     points = to_points(points)
     ny, nx = shape
     coefficients = np.ascontiguousarray(coefficients)
-    y, x, height, width = axis(ny), axis(nx), grid_size(ny), grid_size(nx)
+    y, x, height, width = axis_of(ny), axis_of(nx), grid_size(ny), grid_size(nx)
     out = np.empty((len(coefficients), ny, 2 * nx), np.float32)
     for first in range(0, len(coefficients), W):
         some, images = coefficients[first : first + W], out[first : first + W]

@@ -16,13 +16,13 @@ from functools import cache
 import numpy as np
 
 from inr_core.compiling import Array, compiled, part
-from inr_core.operators import column_blocks, column_transform, compiled_gridding
+from inr_core.operators import column_blocks, column_transform, spreading
 from inr_core.operators.column_blocks import W, n_blocks
 from inr_core.operators.column_transform import ROOM, stages, tables, there
-from inr_core.operators.compiled_gridding import (
+from inr_core.operators.spreading import (
     WIDTH,
     add_column,
-    axis,
+    axis_of,
     grid_size,
     samples_of_groups,
     spread_table,
@@ -136,7 +136,7 @@ def _transfer_of(ny: int, nx: int) -> Callable[..., None]:
                     even[j] = scale * t[y_order[k] * W + j]
                     odd[j] = scale * t[y_order[k] * W + j + 2 * ny * W]
 
-    return compiled(transfer, column_blocks, column_transform, compiled_gridding)
+    return compiled(transfer, column_blocks, column_transform, spreading)
 
 
 def transfer_function(points: Array, weights: Array, shape: tuple[int, int]) -> Array:
@@ -160,6 +160,6 @@ def transfer_function(points: Array, weights: Array, shape: tuple[int, int]) -> 
     begins, numbers = samples_of_groups(points, 2 * W, grid_size(2 * nx))
     out = np.empty((4, ny, nx), np.float32)
     samples = points, np.ascontiguousarray(weights), spread_table(), begins, numbers
-    along = tuple(axis(2 * ny)), tuple(axis(2 * nx)), tuple(tables(2 * ny)), tuple(tables(2 * nx))
+    along = tuple(axis_of(2 * ny)), tuple(axis_of(2 * nx)), tuple(tables(2 * ny)), tuple(tables(2 * nx))
     _transfer_of(ny, nx)(*samples, *along, np.float32(0.25 / (nx * ny)), out)
     return out

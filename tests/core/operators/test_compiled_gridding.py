@@ -9,9 +9,10 @@ import torch
 from inr_core.errors import DataError, ParameterError
 from inr_core.operators import nufft_backends
 from inr_core.operators.column_transform import radices
-from inr_core.operators.compiled_gridding import grid_size, gridded
+from inr_core.operators.compiled_gridding import gridded
 from inr_core.operators.nufft import Nufft
 from inr_core.operators.nufft_backends import CompiledBackend, DirectBackend, FinufftBackend, make_backend
+from inr_core.operators.spreading import grid_size
 from oracles import adjointness_error, rand
 
 CPU = torch.device("cpu")
