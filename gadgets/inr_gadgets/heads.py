@@ -1,4 +1,4 @@
-"""The headers of fixed size that readouts and images have."""
+"""The headers of fixed size that readouts, waveforms and images have."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from typing import Any
 
 
 def head_of(item: Any) -> Any:
-    """A copy of a readout's or an image's header: the library's own getHead(), a deep copy, takes ten times as long."""
+    """A copy of an item's header: the library's own getHead(), a deep copy, takes ten times as long."""
     head = item._head
     return type(head).from_buffer_copy(head)

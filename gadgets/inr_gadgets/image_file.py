@@ -16,6 +16,8 @@ from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 from inr_core.errors import DataError
 from inr_gadgets.disk_room import DiskRoom, give_back, unwritable
 from inr_gadgets.hdf5_file import Closing, create_private, open_for_reading, read_header, write_header
+from inr_gadgets.heads import head_of
+from inr_gadgets.imaging.attributes import meta_xml
 
 _PREFIX = "image_"
 _WHAT = "images, as Gadgetron's client writes them"
@@ -113,8 +115,8 @@ class ImageWriter(Closing):
                 f"{series.shape} {_plain(series.stored)} as in its first image",
                 "give it another series index",
             )
-        attributes = image.attribute_string.encode()
-        header = image.getHead()
+        attributes = meta_xml(image.meta).encode("utf-8", "xmlcharrefreplace")
+        header = head_of(image)
         header.attribute_string_len = len(attributes)
         self._room.grow(pixels.nbytes + len(attributes))
         series.append(

@@ -24,6 +24,7 @@ from ismrmrd.hdf5 import (
 from inr_core.errors import DataError
 from inr_gadgets.disk_room import DiskRoom, give_back, unwritable
 from inr_gadgets.hdf5_file import Closing, create_private, open_for_reading, read_header, write_header
+from inr_gadgets.heads import head_of
 
 # Acquisitions per read: some 10 MiB of a 16-channel scan, so hours of it pass through a bounded memory.
 READ_BLOCK = 256
@@ -260,7 +261,7 @@ class ScanWriter(Closing):
         items, self._acquisitions = self._acquisitions, []
 
         def fill(rows: np.ndarray) -> None:
-            rows["head"] = np.frombuffer(b"".join(bytes(item.getHead()) for item in items), acquisition_header_dtype)
+            rows["head"] = np.frombuffer(b"".join(bytes(head_of(item)) for item in items), acquisition_header_dtype)
             for row, item in enumerate(items):
                 rows["traj"][row] = np.ascontiguousarray(item.traj, np.float32).ravel()
                 rows["data"][row] = np.ascontiguousarray(item.data, np.complex64).view(np.float32).ravel()
@@ -271,7 +272,7 @@ class ScanWriter(Closing):
         items, self._waveforms = self._waveforms, []
 
         def fill(rows: np.ndarray) -> None:
-            rows["head"] = np.frombuffer(b"".join(bytes(item.getHead()) for item in items), waveform_header_dtype)
+            rows["head"] = np.frombuffer(b"".join(bytes(head_of(item)) for item in items), waveform_header_dtype)
             for row, item in enumerate(items):
                 rows["data"][row] = np.ascontiguousarray(item.data, np.uint32).ravel()
 

@@ -194,18 +194,19 @@ def outlook(
         not done again.
     """
     image = prediction if change is None else prediction + change
-    products, coil_images, maps = frame.products(csm, prediction, change), frame.coil_images, csm
+    products, first = frame.products(csm, prediction, change), 0
     if len(products) == 1 or (known is not None and len(known.csm) > len(csm)):
         known = None  # of one product the prediction's part cannot be told, nor of more coils that of fewer
     if known is not None:
-        maps, coil_images = csm[len(known.csm) :], coil_images[len(known.csm) :]
-        gram, of_prediction = products.pop(0)
-        products += [(ToeplitzGram(gram.kernel, maps), of_prediction)] if len(maps) else []
+        first, (gram, of_prediction) = len(known.csm), products.pop(0)
+        if first < len(csm):
+            products.append((ToeplitzGram(gram.kernel, csm[first:]), of_prediction))
+    maps = csm[first:]
     if is_single_on_host(image):
-        right, missing, largest, power = compiled_outlook.look(maps, coil_images, products, image)
+        right, missing, largest, power = compiled_outlook.look(maps, frame.coil_images[first:], products, image)
         noise = frame.noise * power
     else:
-        right = torch.linalg.vecdot(maps, coil_images[: len(maps)], dim=0)
+        right = frame.right_side(maps, first)
         missing, largest = right - sum_of(products), float(image.abs().max()) if scale is None else scale
         noise = combined_variance(frame.noise, maps)
     if known is not None:

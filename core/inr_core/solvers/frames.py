@@ -97,9 +97,17 @@ class MeasuredFrame:
         images = Nufft(points, shape).adjoint((weights * kspace)[None])[0]
         return cls(index, images, kernel, len(traj), strength, noise)
 
-    def right_side(self, csm: Tensor) -> Tensor:
-        """(ny, nx): b = S^H F^H W y, what data consistency pulls towards; of the first coils, if maps are fewer."""
-        right: Tensor = torch.linalg.vecdot(csm, self.coil_images[: len(csm)], dim=0)
+    def right_side(self, csm: Tensor, first: int = 0) -> Tensor:
+        """(ny, nx): b = S^H F^H W y, what data consistency pulls towards; of as many coils as maps.
+
+        Parameters
+        ----------
+        csm : (coils, ny, nx)
+            Their receive maps.
+        first
+            The first of them.
+        """
+        right: Tensor = torch.linalg.vecdot(csm, self.coil_images[first : first + len(csm)], dim=0)
         return right
 
     def gram(self, csm: Tensor) -> ToeplitzGram:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from inr_core import inner_products
+from inr_core.inner_products import squares
 
 _OUTER = 0.75  # of the half width of a projection: beyond it an image that the readout oversamples twice has no corner
 _OVERSAMPLED = 1.9  # width of the projections over the image's from which on this is so
@@ -44,12 +44,12 @@ def noise_variance(kspace: Tensor, traj: Tensor, shape: tuple[int, int]) -> floa
     else:
         radius = np.sqrt(np.square(points).sum(-1))
         outer, energy = samples[:, radius >= _PERIPHERY * radius.max()], 1.0
-    squares = (np.square(outer.real) + np.square(outer.imag)).ravel()
-    if not squares.size or not energy > 0:
+    powers = (np.square(outer.real) + np.square(outer.imag)).ravel()
+    if not powers.size or not energy > 0:
         return 0.0  # readouts of two or three samples; of points that are no numbers gridding complains
-    middle = (squares.size - 1) // 2
+    middle = (powers.size - 1) // 2
     # The median of an exponential distribution is ln 2 of its mean.
-    return float(np.partition(squares, middle)[middle]) / (energy * math.log(2))
+    return float(np.partition(powers, middle)[middle]) / (energy * math.log(2))
 
 
 def combined_variance(variance: float, csm: Tensor) -> float:
@@ -62,4 +62,4 @@ def combined_variance(variance: float, csm: Tensor) -> float:
     csm : (coils, ny, nx)
         Receive maps.
     """
-    return variance * float(inner_products.squares(csm).sum(0).mean())
+    return variance * float(squares(csm).sum(0).mean())

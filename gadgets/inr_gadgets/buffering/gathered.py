@@ -20,6 +20,7 @@ from inr_gadgets.conventions.readouts import Group, group_of
 from inr_gadgets.conventions.sampling import Sampling, embedded_spoke, find_sampling
 from inr_gadgets.frame import Frame
 from inr_gadgets.header import Encoding, encoding
+from inr_gadgets.heads import head_of
 
 _OUR_BUFFER = 'this package\'s gadget "buffer" in the place of BucketToBuffer needs none of this'
 _Row = tuple[Any, np.ndarray, np.ndarray]  # header, (coils, samples), (samples, dimensions)
@@ -83,7 +84,7 @@ class GatheredFrames:
         kept = slice(0, sampling.n_kept)
         index = self._counts[group]
         self._counts[group] += 1
-        heads = [readout.getHead() for readout in readouts]
+        heads = [head_of(readout) for readout in readouts]
         for head in heads:
             head.center_sample, head.trajectory_dimensions = sampling.center, 2
         return Frame.from_readouts(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from inr_core.errors import DataError, ParameterError
 from inr_gadgets.conventions.buffer_parameters import BufferParameters
 from inr_gadgets.conventions.readouts import kind
+from inr_gadgets.heads import head_of
 
 NAMES = ("traj", "trajectory", "k_traj_adc", "ktraj", "k_traj", "ktraj_adc")
 _HDF5 = (".h5", ".hdf5", ".mrd", ".mat")
@@ -97,7 +98,7 @@ class SideTrajectory:
         traj = spokes[number % self.n_spokes]
         if len(traj) != n_samples:
             traj = np.pad(traj, ((pre, post), (0, 0)))
-        head = acquisition.getHead()
+        head = head_of(acquisition)
         head.trajectory_dimensions = traj.shape[1]
         made = ismrmrd.Acquisition(head, acquisition.data, traj)
         if hasattr(acquisition, "arrived"):

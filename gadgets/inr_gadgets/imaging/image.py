@@ -99,7 +99,7 @@ class ImageGadget(Gadget):
         self._check_series(head.image_series_index, data)
         self._check_directions(head)
         finished = ismrmrd.Image(head=head, data=np.ascontiguousarray(data))
-        finished.meta = self._attributes(image, np.iscomplexobj(image.data))
+        finished.meta = self._attributes(image, head, np.iscomplexobj(image.data))
         return finished
 
     def _convert(self, data: NDArray[Any]) -> NDArray[Any]:
@@ -154,8 +154,8 @@ class ImageGadget(Gadget):
                 self._told.add(line)
                 self.announce(line)
 
-    def _attributes(self, image: ismrmrd.Image, scaled: bool) -> ismrmrd.Meta:
-        head, series = head_of(image), int(image.image_series_index)
+    def _attributes(self, image: ismrmrd.Image, head: Any, scaled: bool) -> ismrmrd.Meta:
+        series = int(head.image_series_index)
         # What a viewer shows must not call gridding an INR: the method that made the image names it.
         method = str(image.meta.get("inr_method", "INR")).upper()
         label = f"{method} {_SERIES_NAMES.get(series, f'series {series}')}"

@@ -14,6 +14,7 @@ import mrd
 import numpy as np
 
 from inr_core.errors import DataError
+from inr_gadgets.heads import head_of
 
 TICK_NS = 2_500_000
 _COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
@@ -100,7 +101,7 @@ def image(made: ismrmrd.Image) -> Any:
     kind = _IMAGE_KINDS.get(made.data.dtype.name)
     if kind is None:
         raise DataError(f"an image of {made.data.dtype.name}", f"one of {', '.join(_IMAGE_KINDS)}")
-    old = made.getHead()
+    old = head_of(made)
     head = mrd.ImageHeader(
         flags=mrd.ImageFlags(old.flags),
         measurement_uid=old.measurement_uid,

@@ -11,9 +11,8 @@ import ctypes
 import math
 import struct
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
-from xml.sax.saxutils import escape
 
 import ismrmrd
 import numpy as np
@@ -35,6 +34,8 @@ from numpy.typing import NDArray
 
 from inr_core.errors import DataError, ProtocolError
 from inr_core.noise import MOST_COILS
+from inr_gadgets.heads import head_of
+from inr_gadgets.imaging.attributes import meta_xml
 from inr_gadgets.wire.messages import (
     NAME_BYTES,
     Close,
@@ -254,7 +255,7 @@ class _Parts(list[bytes]):
 def _write_acquisition(parts: _Parts, item: ismrmrd.Acquisition) -> None:
     if item.data.dtype != np.complex64 or item.traj.dtype != np.float32:
         # The library would write the bytes of whatever dtype it holds, and the reader would lose the stream.
-        item = ismrmrd.Acquisition(item.getHead(), item.data.astype(np.complex64), item.traj.astype(np.float32))
+        item = ismrmrd.Acquisition(head_of(item), item.data.astype(np.complex64), item.traj.astype(np.float32))
     writers.write_acquisition(parts, item)
 
 
@@ -265,25 +266,6 @@ def _write_image(parts: _Parts, item: ismrmrd.Image) -> None:
     item._head.attribute_string_len = len(attributes)  # in the image, too, as the library does
     parts += [constants.GadgetMessageIdentifier.pack(MessageId.IMAGE), bytes(item._head)]
     parts += [constants.uint64.pack(len(attributes)), attributes, item.data.tobytes()]
-
-
-def meta_xml(meta: Mapping[str, Any]) -> str:
-    """The attributes of an image as its message has them: what ``ismrmrd.Meta.serialize()`` gives, in a seventh of its
-    time, for which the next frame would wait.
-    """
-    if not meta:
-        return ""
-    parts = ["<?xml version='1.0' encoding='UTF-8'?>\n<ismrmrdMeta>"]
-    for name, values in meta.items():
-        parts += ["<meta>", _element("name", name)]
-        parts += [_element("value", value) for value in (values if type(values) is list else [values])]
-        parts.append("</meta>")
-    return "".join([*parts, "</ismrmrdMeta>"])
-
-
-def _element(tag: str, value: object) -> str:
-    text = escape(str(value))
-    return f"<{tag}>{text}</{tag}>" if text else f"<{tag} />"
 
 
 def _write_recon_data(parts: _Parts, item: ReconData) -> None:

@@ -8,8 +8,9 @@ import ismrmrd
 import numpy as np
 import pytest
 
+from inr_gadgets.imaging.attributes import meta_xml
 from inr_gadgets.wire.messages import MessageId
-from inr_gadgets.wire.wire_format import meta_xml, serialise
+from inr_gadgets.wire.wire_format import serialise
 
 
 @pytest.mark.parametrize(
