@@ -17,7 +17,7 @@ from inr_core.errors import DataError
 from inr_gadgets.disk_room import DiskRoom, give_back, unwritable
 from inr_gadgets.hdf5_file import Closing, create_private, open_for_reading, read_header, write_header
 from inr_gadgets.heads import head_of
-from inr_gadgets.imaging.attributes import meta_xml
+from inr_gadgets.meta_xml import meta_xml
 
 _PREFIX = "image_"
 _WHAT = "images, as Gadgetron's client writes them"
@@ -115,7 +115,7 @@ class ImageWriter(Closing):
                 f"{series.shape} {_plain(series.stored)} as in its first image",
                 "give it another series index",
             )
-        attributes = meta_xml(image.meta).encode("utf-8", "xmlcharrefreplace")
+        attributes = meta_xml(image.meta)
         header = head_of(image)
         header.attribute_string_len = len(attributes)
         self._room.grow(pixels.nbytes + len(attributes))

@@ -6,11 +6,10 @@ What each of them means is told in docs/images.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from xml.sax.saxutils import escape
 
 from inr_gadgets.coordinates import slice_direction
 
@@ -125,26 +124,6 @@ def scan_attributes(scan: Any, contrast: int) -> dict[str, object]:
         "patient_position": getattr(measurement, "patientPosition", None),
     }
     return found | {name: str(getattr(value, "value", value)) for name, value in names.items() if value}
-
-
-def meta_xml(meta: Mapping[str, Any]) -> str:
-    """The attributes of an image as its message has them: what ``ismrmrd.Meta.serialize()`` gives.
-
-    In a seventh of its time, for which the next frame would wait.
-    """
-    if not meta:
-        return ""
-    parts = ["<?xml version='1.0' encoding='UTF-8'?>\n<ismrmrdMeta>"]
-    for name, values in meta.items():
-        parts += ["<meta>", _element("name", name)]
-        parts += [_element("value", value) for value in (values if type(values) is list else [values])]
-        parts.append("</meta>")
-    return "".join([*parts, "</ismrmrdMeta>"])
-
-
-def _element(tag: str, value: object) -> str:
-    text = escape(str(value))
-    return f"<{tag}>{text}</{tag}>" if text else f"<{tag} />"
 
 
 def _numbers(vector: Sequence[float]) -> list[str]:

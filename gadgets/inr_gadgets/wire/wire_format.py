@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from inr_core.errors import DataError, ProtocolError
 from inr_core.noise import MOST_COILS
 from inr_gadgets.heads import head_of
-from inr_gadgets.imaging.attributes import meta_xml
+from inr_gadgets.meta_xml import meta_xml
 from inr_gadgets.wire.messages import (
     NAME_BYTES,
     Close,
@@ -262,7 +262,7 @@ def _write_acquisition(parts: _Parts, item: ismrmrd.Acquisition) -> None:
 def _write_image(parts: _Parts, item: ismrmrd.Image) -> None:
     if _IMAGE_TYPES.get(item.data_type) != item.data.dtype.name:
         raise DataError(f"an image of {item.data.dtype.name}", f"one of {', '.join(_IMAGE_TYPES.values())}")
-    attributes = meta_xml(item.meta).encode("utf-8", "xmlcharrefreplace")
+    attributes = meta_xml(item.meta)
     item._head.attribute_string_len = len(attributes)  # in the image, too, as the library does
     parts += [constants.GadgetMessageIdentifier.pack(MessageId.IMAGE), bytes(item._head)]
     parts += [constants.uint64.pack(len(attributes)), attributes, item.data.tobytes()]
