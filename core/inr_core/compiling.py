@@ -12,6 +12,8 @@ from zlib import crc32
 import numpy as np
 from numba import njit
 
+from inr_core.function_cache import SharedCache
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -40,15 +42,15 @@ def compiled(function: Function, *parts: ModuleType) -> Function:
     if parts:
         sources = b"".join(Path(str(part.__file__)).read_bytes() for part in parts)
         function.__qualname__ += f"_{crc32(sources):08x}"  # a part of the name under which it is kept
-    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    made = njit(nogil=True, fastmath=True, error_model="numpy")(function)
     try:
-        made: Function = njit(cache=True, **options)(function)
+        made._cache = SharedCache(function)  # as its own ``cache=True`` does with numba's
     except RuntimeError as error:  # no folder that can be written to
         logger.warning(
             "compiled anew in each process: %s; set NUMBA_CACHE_DIR to a folder that can be written to", error
         )
-        made = njit(**options)(function)
-    return made
+    compiled_function: Function = made
+    return compiled_function
 
 
 def host_array(tensor: Tensor) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from collections import deque
@@ -12,8 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from inr_core import compiling
-from inr_core.compiling import compiled
 from inr_core.operators import compiled_gram, toeplitz
 from inr_core.operators.column_blocks import W, from_blocks, in_blocks
 from inr_core.operators.column_transform import radices, tables
@@ -115,43 +112,14 @@ def test_blocks_hold_the_image_with_columns_side_by_side() -> None:
     np.testing.assert_array_equal(from_blocks(blocks[1], (5, W + 3)), image[1])
 
 
-def test_what_is_kept_is_not_used_when_a_part_has_changed(tmp_path: Path) -> None:
-    names = set()
-    for source in ("a = 1", "a = 2"):
-        part = type(sys)("part")
-        part.__file__ = str(tmp_path / "part.py")
-        (tmp_path / "part.py").write_text(source)
-
-        def function() -> int:
-            return 1
-
-        names.add(compiled(function, part).__qualname__)
-    assert len(names) == 2
-
-
-def test_without_a_folder_to_keep_it_in_it_says_so(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def refuses(cache: bool = False, **options: object) -> object:
-        if cache:
-            raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
-        return lambda function: function
-
-    monkeypatch.setattr(compiling, "njit", refuses)
-    with caplog.at_level(logging.WARNING):
-        assert compiled(max)(1, 2) == 2
-    assert "compiled anew in each process: cannot cache function 'f'" in caplog.text
-    assert "set NUMBA_CACHE_DIR" in caplog.text
-
-
 def test_it_is_found_again_by_the_next_process(tmp_path: Path) -> None:
     program = """
 import numpy as np
 from inr_core.operators import compiled_gram as g
 from inr_core.operators.column_blocks import in_blocks
-p = g.compiled_product((6, 5))
-x = in_blocks(np.ones((1, 6, 5), np.complex64))
-p(x[0], x, p.sorted(np.ones((4, 6, 5), np.float32)))
+p = g.compiled_product((2, 3))
+x = in_blocks(np.ones((1, 2, 3), np.complex64))
+p(x[0], x, p.sorted(np.ones((4, 2, 3), np.float32)))
 print(sum(p._product.stats.cache_hits.values()), sum(p._product.stats.cache_misses.values()))
 """
     found = []
