@@ -34,11 +34,14 @@ COPY xml_configs/*.xml ${GADGETRON_HOME}/share/gadgetron/config/
 COPY --chmod=0755 docker/start_gadgetron.sh /opt/
 ENV PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/var/cache/inr-recon
-RUN /opt/inr-recon/bin/inr-recon doctor \
-    && install -d -o ${RUN_AS} -m 0755 /var/cache/inr-recon
+RUN install -d -o ${RUN_AS} -m 0755 /var/cache/inr-recon
+# As the user that will run it: folders of compiled functions that root has made are closed to that one.
 USER ${RUN_AS}
-# Compiled now, and again only on a processor of another kind.
-RUN /opt/inr-recon/bin/python -c "from inr_gadgets.reconstruction.recon import warm_up; warm_up()"
+RUN /opt/inr-recon/bin/inr-recon doctor
+# Compiled now, for matrices of these sizes, and again only on a processor of another kind.
+ARG MATRICES=128
+RUN /opt/inr-recon/bin/python -c "from inr_gadgets.reconstruction.warming import warm_up; warm_up()" \
+    && /opt/inr-recon/bin/inr-recon prepare ${MATRICES}
 EXPOSE 9002
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
     CMD ["/opt/inr-recon/bin/inr-recon", "ping", "--address", "127.0.0.1", "--port", "9002", "--version"]

@@ -40,11 +40,14 @@ ENV PATH=/opt/inr-recon/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     NUMBA_CACHE_DIR=/var/cache/inr-recon
+# As the user that will run it: folders of compiled functions that root has made are closed to that one.
+USER 10001
 # Nothing is installed whose libraries are not there.
 RUN inr-recon doctor
-USER 10001
-# Compiled now, and again only on a processor of another kind.
-RUN python3 -c "from inr_gadgets.reconstruction.recon import warm_up; warm_up()"
+# Compiled now, for matrices of these sizes, and again only on a processor of another kind.
+ARG MATRICES=128
+RUN python3 -c "from inr_gadgets.reconstruction.warming import warm_up; warm_up()" \
+    && inr-recon prepare ${MATRICES}
 EXPOSE 9002
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \

@@ -50,3 +50,9 @@ class SharedCache(FunctionCache):  # type: ignore[misc]  # numba has no types
             yield True
         finally:
             lock.release()
+
+
+def folder_of(function: Any) -> Path | None:
+    """Where a compiled function is kept; None where it is compiled anew in each process."""
+    kept = function._cache
+    return Path(kept.cache_path) if isinstance(kept, SharedCache) else None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from inr_gadgets.commands import about, bench, curves, export, files, package, run
+from inr_gadgets.commands import about, bench, curves, export, files, package, prepare, run
 
 app = typer.Typer(
     name="inr-recon",
@@ -39,6 +39,7 @@ def _program(
 
 
 run.register(app)
+prepare.register(app)
 files.register(app)
 export.register(app)
 bench.register(app)

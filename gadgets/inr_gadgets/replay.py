@@ -93,9 +93,9 @@ class Replay:
         chain.announce = on_text
         if self.pace == "scan" and self.table is GADGETS:
             # As a server does before the first scan comes: else its latencies are those of importing torch.
-            from inr_gadgets.reconstruction.recon import warm_up
+            from inr_gadgets.reconstruction.warming import compiled_for, warm_up
 
-            warm_up()
+            warm_up(others=compiled_for(header))
         # Left early, a reader that waits for the next readout's time ends at once.
         yield from chain.run(_counted(clock.paced(scan, stopped), on_sent), interrupt=stopped.set)
         if clock.warning:

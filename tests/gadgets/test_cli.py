@@ -28,6 +28,7 @@ COMMANDS = (
     "replay",
     "stream",
     "reconstruct",
+    "prepare",
     "simulate",
     "check",
     "curves",

@@ -17,7 +17,7 @@ from inr_core.errors import ConfigError, DataError, ParameterError
 from inr_core.parameters import parameter
 from inr_gadgets.gadget import Gadget
 from inr_gadgets.image_file import list_series, read_header_xml, read_series
-from inr_gadgets.reconstruction import recon
+from inr_gadgets.reconstruction import warming
 from inr_gadgets.replay import Replay, replay_to_file
 from inr_gadgets.scan_file import ScanFile, ScanWriter
 from inr_gadgets.serving.server import Server
@@ -146,7 +146,7 @@ def test_at_the_scans_pace_it_is_warm_before_the_first_readout(
 ) -> None:
     made = simulate(tmp_path / "scan.h5", matrix=16, frames=2, spokes=5, coils=2)
     seen: list[str] = []
-    monkeypatch.setattr(recon, "warm_up", lambda: seen.append("warm"))
+    monkeypatch.setattr(warming, "warm_up", lambda others: seen.append("warm"))
     how = Replay(config="nufft", pace=pace, speed=1e4 if pace == "scan" else 1.0)
     with ScanFile(made.scan) as scan:
         how.images(scan, lambda image: None, lambda line: None, lambda n: seen.append("readout") if n == 1 else None)

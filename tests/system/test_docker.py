@@ -309,6 +309,17 @@ def test_what_is_in_the_image(image: Image) -> None:
     assert (image.root / "opt/inr-recon/share/gadgetron/config/inr_dynamic.xml").is_file()
 
 
+@pytest.mark.peer
+def test_what_is_compiled_in_the_image_is_found_and_can_be_added_to(image: Image, tmp_path: Path) -> None:
+    kept = list((image.root / "var/cache/inr-recon").rglob("*"))
+    assert len(kept) > 20 and {path.stat().st_uid for path in kept} == {image.user}
+    log = tmp_path / "log"
+    with containers.running(image.root, ["inr-recon", "doctor"], image.config["Env"], image.user, log) as container:
+        container.process.wait(120)
+    said = " ".join(log.read_text().split())
+    assert "for 128 x 128 in /var/cache/inr-recon/" in said and "compiled anew" not in said
+
+
 SETTINGS = {"recon.deterministic": "true", "recon.refine_passes": "5"}
 GIVEN = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
 

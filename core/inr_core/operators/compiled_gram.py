@@ -6,7 +6,7 @@ the transform back while it is in the first cache: three times as fast. The odd 
 :mod:`inr_core.operators.toeplitz`) need no transforms along y for each of the two along x, so there are 12 sets of
 columns instead of 16.
 
-Each size is compiled once, in ten seconds, and kept on disk for the next process.
+Each size is compiled once, in ten seconds, and kept on disk for the next process (:mod:`inr_core.operators.prepared`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ import numpy as np
 from inr_core.compiling import Array, compiled, part
 from inr_core.operators import column_transform
 from inr_core.operators.column_blocks import W, from_blocks, n_blocks, sorted_kernel
-from inr_core.operators.column_transform import ROOM, back, radices, stages, tables, there, turned
-
-_PREPARED = set[tuple[int, int]]()
+from inr_core.operators.column_transform import ROOM, back, stages, tables, there, turned
 
 
 @part
@@ -157,23 +155,6 @@ def _product_of(ny: int, nx: int) -> Callable[..., None]:
         add_product(x, csm, kernel, y_tables, x_tables, spectra, pair, out, y_stages, x_stages, (ny, nx))
 
     return compiled(product, column_transform)
-
-
-def prepare(shape: tuple[int, int]) -> bool:
-    """From now on compute images of (ny, nx) with what is compiled for them; False if there is no such thing.
-
-    Compiling takes ten seconds and more, once for a size, and happens where something is first computed: before a scan,
-    and not in it. Sizes that nobody has prepared for are computed by libraries.
-    """
-    if not all(radices(n) and radices(2 * n) for n in shape):  # transfer functions are made on a doubled grid
-        return False
-    _PREPARED.add(shape)
-    return True
-
-
-def is_prepared(shape: tuple[int, int]) -> bool:
-    """Whether products of images of (ny, nx) are to be compiled ones."""
-    return shape in _PREPARED
 
 
 @cache

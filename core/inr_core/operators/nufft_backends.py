@@ -24,8 +24,8 @@ from torch import Tensor
 
 from inr_core.compiling import host_array
 from inr_core.errors import MissingDependencyError, ParameterError
-from inr_core.operators.compiled_gram import is_prepared
 from inr_core.operators.compiled_gridding import gridded
+from inr_core.operators.prepared import is_prepared
 
 logger = logging.getLogger(__name__)
 

@@ -25,10 +25,11 @@ from inr_core.compiling import Array, host_array, is_single_on_host
 from inr_core.errors import DataError
 from inr_core.lanes import in_lanes, n_lanes
 from inr_core.operators.column_blocks import in_blocks
-from inr_core.operators.compiled_gram import compiled_product, is_prepared
+from inr_core.operators.compiled_gram import compiled_product
 from inr_core.operators.compiled_transfer import transfer_function
 from inr_core.operators.linear_operator import LinearOperator
 from inr_core.operators.nufft_backends import CompiledBackend, make_backend
+from inr_core.operators.prepared import is_prepared
 
 _SPECTRA_BYTES = 2**27  # of one batch on a device; a product holds about three times as much
 _KEPT_BLOCKS: MutableMapping[Tensor, tuple[int, Array]] = WeakIdKeyDictionary()  # of maps, of some version

@@ -51,6 +51,7 @@ def examine(ports: Sequence[int] = (9002, WORKER_PORT)) -> list[Finding]:
         _torch,
         _memory,
         _nufft,
+        _compiled,
         _configs,
         _folders,
         lambda: [_port(port) for port in ports],
@@ -164,6 +165,23 @@ def _nufft() -> list[Finding]:
         cure = "only for CUDA, which can do without: pip install 'inr-recon[cuda]'"
         findings.append(Finding("nufft cufinufft", "missing", f"{problem}; {cure}"))
     return findings
+
+
+def _compiled() -> list[Finding]:
+    """For which sizes frames are fast on a CPU, from the first one on."""
+    try:
+        from inr_core.operators.prepared import kept, place
+    except (ImportError, OSError) as error:
+        return [Finding("compiled", "bad", f"numba does not load: {error}")]
+    folder = place()
+    if folder is None:
+        cure = "each process compiles for itself, a minute: set NUMBA_CACHE_DIR to a folder that can be written to"
+        return [Finding("compiled", "missing", f"nothing can be kept; {cure}")]
+    sizes = ", ".join(f"{nx} x {ny}" for ny, nx in kept())
+    if not sizes:
+        cure = "the first start of a server does it for 128 x 128, in a minute or two, or now: inr-recon prepare 128"
+        return [Finding("compiled", "missing", f"for no size yet in {folder}; {cure}")]
+    return [Finding("compiled", "ok", f"for {sizes} in {folder}; for others: inr-recon prepare SIZE")]
 
 
 def _configs() -> list[Finding]:

@@ -31,6 +31,9 @@ Settings = Annotated[
 Config = Annotated[
     str, typer.Option("--config", "-c", metavar="NAME|./FILE", help="A configuration's name, or a path with a / in it.")
 ]
+Prepare = Annotated[
+    bool, typer.Option(help="After a scan of a size that nothing is compiled for, compile for the next one.")
+]
 Group = Annotated[str | None, typer.Option("--group", help="Group of the images in OUT.h5; by default date and time.")]
 ReportFile = Annotated[
     Path | None, typer.Option("--report", metavar="FILE.json", help="Write latencies, steps, memory, device as JSON.")
@@ -55,6 +58,7 @@ def serve(
     once: Annotated[
         bool, typer.Option("--once", help="End after the first scan, as hosts want it that start a container for each.")
     ] = False,
+    prepare: Prepare = True,
     settings: Settings = None,
 ) -> None:
     """Run an MRD server for Gadgetron's client, FIRE and OpenRecon: many scans, one after the other or at once.
@@ -66,6 +70,7 @@ def serve(
     import logging
 
     from inr_gadgets.serving import server
+    from inr_gadgets.serving.preparation import Preparation
     from inr_gadgets.wire.limits import ServerLimits
 
     given = parse_settings(settings or [])
@@ -73,7 +78,10 @@ def serve(
     limits = parse(ServerLimits, {name.partition(".")[2]: value for name, value in ours.items()}, "server")
     overrides = {name: value for name, value in given.items() if name not in ours}
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server.serve(host=host, port=port, save=save, overrides=overrides, limits=limits, once=once)
+    preparation = Preparation() if prepare and not once else None
+    server.serve(
+        host=host, port=port, save=save, overrides=overrides, limits=limits, once=once, preparation=preparation
+    )
 
 
 def worker(
@@ -83,6 +91,7 @@ def worker(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port that the configuration's <connect> names; 0 takes a free one.")
     ] = 18000,
+    prepare: Prepare = True,
 ) -> None:
     """Run the gadgets for Gadgetron's <connect>: warm before the scan, many links at once (inr_dynamic_connect.xml).
 
@@ -90,10 +99,11 @@ def worker(
     """
     import logging
 
+    from inr_gadgets.serving.preparation import Preparation
     from inr_gadgets.serving.worker import work
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    work(host, port)
+    work(host, port, preparation=Preparation() if prepare else None)
 
 
 def replay(

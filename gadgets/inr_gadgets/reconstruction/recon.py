@@ -21,9 +21,7 @@ import ismrmrd
 from inr_core.devices import choose_device, device_name, give_pages_back, prepare_process
 from inr_core.errors import DataError, ParameterError
 from inr_core.methods import get_method, make_live
-from inr_core.parameters.inr import InrParameters
 from inr_core.parameters.live import LiveParameters
-from inr_core.solvers.control import Control
 from inr_gadgets.buffering.gathered import GatheredFrames
 from inr_gadgets.frame import Frame
 from inr_gadgets.gadget import Gadget
@@ -55,7 +53,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PAGES_EVERY = 32  # frames, after which memory that is not used goes back to the system
-_WARM_FRAMES = 4  # that a warm-up reconstructs: the first ones' times say nothing of those of a scan
 _PATIENCE = 3.0  # times the time between frames that an image waits for the next one
 _OVERDUE = object()  # among the items: no frame has come for so long that what waits for one is to leave
 
@@ -226,10 +223,20 @@ class ReconGadget(Gadget):
             )
 
     def _method(self, shape: tuple[int, int], device: torch.device) -> LiveMethod:
+        if device.type == "cpu":
+            self._choose_operators(shape)
         method = make_live(self.parameters.method, shape, self.parameters, device)
         asked = self.parameters.matrix_scale, self.parameters.frame_scale
         method.query = replace(method.query, matrix_scale=asked[0], frame_scale=asked[1])
         return method
+
+    def _choose_operators(self, shape: tuple[int, int]) -> None:
+        from inr_core.operators.prepared import choose
+
+        if not choose(shape):
+            ny, nx = shape
+            cure = f"inr-recon prepare {nx}x{ny} makes live frames faster"
+            self.announce(f"nothing has been compiled for {nx} x {ny} pixels: {cure}")
 
     def _of_frame(self, frame: Frame, running: _Running) -> Iterator[ismrmrd.Image]:
         """What leaves because a frame has come; and what is done until the next one does."""
@@ -335,46 +342,6 @@ class ReconGadget(Gadget):
             if not running.schedule.time_for_a_step(begin) or not any(self._guard.run(m, m.tune) for m in by_need):
                 return
             running.schedule.stepped(time.monotonic() - begin)
-
-
-def warm_up(stopped: Callable[[], bool] = lambda: False) -> None:
-    """Import everything and reconstruct a toy scan, so that the first frame of the first scan does not pay for it.
-
-    Parameters
-    ----------
-    stopped
-        Asked before each step; True ends the warm-up: a process that exits in the middle of torch's work is aborted.
-    """
-    prepare_process()
-    import finufft  # noqa: F401 - of images that nothing is compiled for
-    import numpy as np
-    import torch
-
-    from inr_core.operators.compiled_gram import prepare
-    from inr_core.trajectory import radial_trajectory, spoke_angles
-
-    # Of a usual size: what is to be warm are the FFTs, the threads and the allocator that a real frame will find.
-    n, n_coils = 128, 12
-    prepare((n, n))
-    parameters = InrParameters(refine_passes=0.5)
-    for device in {torch.device("cpu"), choose_device("auto")}:
-        for n_spokes in (13, 5):  # frames that wait for the next one are few spokes
-            traj = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(n_spokes)), 2 * n))
-            method = make_live("inr", (n, n), parameters, device)
-            for seed in range(_WARM_FRAMES):
-                if stopped():
-                    return
-                generator = torch.Generator().manual_seed(seed)
-                noise = torch.randn(n_coils, n_spokes, 2 * n, dtype=torch.complex64, generator=generator)
-                (method.follow if method.looks_ahead(n_spokes) else method.add_frame)(noise, traj)
-                method.settle()
-            method.tune()
-        method.refine(Control(stopped=stopped))
-    # What frames of all other sizes have in common is compiled once, too.
-    generator, other = torch.Generator().manual_seed(0), make_live("inr", (24, 24), parameters, torch.device("cpu"))
-    few = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(5)), 48))
-    for _ in range(2):
-        other.add_frame(torch.randn(n_coils, 5, 48, dtype=torch.complex64, generator=generator), few)
 
 
 def _tensors(frame: Frame) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,6 +29,7 @@ from inr_gadgets.wire.limits import ServerLimits
 
 if TYPE_CHECKING:
     from inr_gadgets.chain import GadgetTable
+    from inr_gadgets.serving.preparation import Preparation
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ Warm = Callable[[Callable[[], bool]], None]  # told by what it calls whether it 
 def warm_up(stopped: Callable[[], bool]) -> None:
     """Import what a first scan needs and reconstruct something tiny."""
     importlib.import_module("inr_gadgets.serving.session")
-    importlib.import_module("inr_gadgets.reconstruction.recon").warm_up(stopped)
+    importlib.import_module("inr_gadgets.reconstruction.warming").warm_up(stopped)
 
 
 class Conversation(Protocol):
@@ -180,6 +181,11 @@ class Server:
         self._listener.close()
         self._waker.close()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a client is connected."""
+        return bool(self._clients)
+
     def _warm_enough(self) -> bool:
         """Whether the server ends, or a scan has begun: that warms up what it needs, and needs the cores."""
         return self._ending is not None or self._slots.taken
@@ -284,6 +290,7 @@ def serve(
     once: bool = False,
     limits: ServerLimits | None = None,
     warm: Warm | None = warm_up,
+    preparation: Preparation | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; then let every scan send what it has, and return.
 
@@ -293,7 +300,10 @@ def serve(
     ----------
     once
         Return after the first scan, too, whether it could be reconstructed or not: its client knows.
+    preparation
+        What compiles after a scan, for the next one; of no use with ``once``.
     """
+    after_scan = None if preparation is None else preparation.look
     run_until_told(
         lambda end_waiting: Server(
             host,
@@ -302,21 +312,26 @@ def serve(
             overrides=overrides,
             limits=limits,
             warm=warm,
-            after_scan=end_waiting if once else None,
-        )
+            after_scan=end_waiting if once else after_scan,
+        ),
+        preparation,
     )
 
 
-def run_until_told(make: Callable[[Callable[[], None]], Server]) -> None:
+def run_until_told(make: Callable[[Callable[[], None]], Server], preparation: Preparation | None = None) -> None:
     """Run a server until SIGINT or SIGTERM; then let every scan send what it has, and return. In the main thread.
 
     Parameters
     ----------
     make
         Makes the server; what it is given ends the waiting as a signal does, when called from any thread.
+    preparation
+        What compiles after scans, if anything does; closed with the server.
     """
-    with Signals() as signals:
+    with contextlib.nullcontext() if preparation is None else contextlib.closing(preparation), Signals() as signals:
         server = make(signals.end_waiting)
+        if preparation is not None:
+            preparation.busy = lambda: server.busy
         server.start()
         logger.info("listening on %s port %d", server.host, server.port)
         name = signals.wait()

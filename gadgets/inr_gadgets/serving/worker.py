@@ -14,6 +14,7 @@ from inr_gadgets.serving.server import Client, Conversation, Server, Warm, run_u
 
 if TYPE_CHECKING:
     from inr_gadgets.serving.link import Opening
+    from inr_gadgets.serving.preparation import Preparation
     from inr_gadgets.wire.connection import Connection
 
 PORT = 18000  # that the configurations with <connect> name
@@ -64,6 +65,19 @@ def _opening(connection: Connection) -> Opening | None:
     return Opening(first.text, second.xml)
 
 
-def work(host: str = "127.0.0.1", port: int = PORT, *, warm: Warm | None = warm_up) -> None:
-    """Work until SIGINT or SIGTERM; then let every link send what it has, and return. In the main thread."""
-    run_until_told(lambda _: Worker(host, port, warm=warm))
+def work(
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    *,
+    warm: Warm | None = warm_up,
+    preparation: Preparation | None = None,
+) -> None:
+    """Work until SIGINT or SIGTERM; then let every link send what it has, and return. In the main thread.
+
+    Parameters
+    ----------
+    preparation
+        What compiles after a scan, for the next one.
+    """
+    after_scan = None if preparation is None else preparation.look
+    run_until_told(lambda _: Worker(host, port, warm=warm, after_scan=after_scan), preparation)

@@ -22,7 +22,7 @@ from inr_core.errors import DataError
 from inr_core.methods import get_method, make_live
 from inr_core.methods.live import LiveMethod, RefinedSeries, SeriesQuery
 from inr_core.methods.td_dip import TdDipMethod
-from inr_core.operators import column_blocks, compiled_gram, toeplitz
+from inr_core.operators import column_blocks, prepared, toeplitz
 from inr_core.operators.nufft import Nufft
 from inr_core.parameters.grasp import GraspParameters
 from inr_core.phantoms import CoilArray, Ellipses, Grid, kspace
@@ -599,7 +599,7 @@ class TestCuda:
 def test_maps_are_arranged_for_compiled_products_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """And not for each product: it takes as long as one of two coils."""
     scan, arranged = cine_scan(frames=8, matrix=(22, 15), coils=4), list[int]()
-    monkeypatch.setattr(compiled_gram, "_PREPARED", {scan.shape})
+    monkeypatch.setattr(prepared, "_PREPARED", {scan.shape})
 
     def in_blocks(images: Any) -> Any:
         arranged.append(len(images))
@@ -615,3 +615,22 @@ def test_maps_are_arranged_for_compiled_products_once(monkeypatch: pytest.Monkey
         counts.append(sum(n > 1 for n in arranged))
     assert 0 in counts  # where they are not refreshed
     assert max(counts) <= 2  # before it and after it
+
+
+@pytest.mark.parametrize("name", ["grasp", "inr"])
+def test_a_size_that_another_scan_prepares_for_in_mid_scan_changes_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, sizes = cine_scan(frames=8, matrix=(22, 15), coils=4), set[tuple[int, int]]()
+    monkeypatch.setattr(prepared, "_PREPARED", sizes)
+    series = []
+    for change in (len(scan.kspace), 4):
+        sizes.clear()
+        method, images = make_live(name, scan.shape, read(name), CPU), list[torch.Tensor]()
+        for index, data in enumerate(zip(scan.kspace, scan.traj, strict=True)):
+            if index == change:
+                assert prepared.prepare(scan.shape)
+            images.append(method.add_frame(*data))
+            method.settle()
+        series.append(torch.stack(images))
+    assert (series[1] - series[0]).norm() < 1e-3 * series[0].norm()

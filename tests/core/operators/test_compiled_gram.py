@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from inr_core.operators import compiled_gram, toeplitz
+from inr_core.operators import prepared, toeplitz
 from inr_core.operators.column_blocks import W, from_blocks, in_blocks
 from inr_core.operators.column_transform import radices, tables
-from inr_core.operators.compiled_gram import CompiledProduct, compiled_product, is_prepared, prepare
+from inr_core.operators.compiled_gram import CompiledProduct, compiled_product
+from inr_core.operators.prepared import is_prepared, prepare
 from inr_core.operators.toeplitz import ToeplitzGram, bring_in_order, sum_of_kernels, weighted_sum
 from oracles import adjointness_error, rand
 
@@ -143,7 +144,7 @@ def test_products_of_many_coils_are_shared_among_cores_with_the_same_sum() -> No
 
 def test_a_sum_of_kernels_is_in_order_where_its_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
     shape, weights = (15, 22), (1.0, 0.4, 0.2)
-    monkeypatch.setattr(compiled_gram, "_PREPARED", {shape})
+    monkeypatch.setattr(prepared, "_PREPARED", {shape})
     kernels = [rand(1, 4, *shape, seed=seed).real.float() for seed in range(3)]
     csm, image = rand(2, *shape, seed=3).to(torch.complex64), rand(1, *shape, seed=4).to(torch.complex64)
     expected = sum(w * ToeplitzGram(k, csm).forward(image) for w, k in zip(weights, kernels, strict=True))
@@ -168,12 +169,12 @@ def test_a_sum_of_kernels_is_in_order_where_its_parts_are(monkeypatch: pytest.Mo
 def test_a_kernel_can_be_brought_in_order_before_there_is_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
     shape = (15, 22)
     kernel = rand(1, 4, *shape).real.float()
-    monkeypatch.setattr(compiled_gram, "_PREPARED", set())
+    monkeypatch.setattr(prepared, "_PREPARED", set())
     monkeypatch.setattr(toeplitz, "_KEPT_KERNELS", kept := deque(maxlen=2))
     for nothing in (kernel, kernel.double()):
         bring_in_order(nothing)
     assert not kept  # where no product is compiled
-    compiled_gram.prepare(shape)
+    prepared.prepare(shape)
     bring_in_order(kernel)
     assert len(kept) == 1
 

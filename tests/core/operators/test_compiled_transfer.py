@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inr_core.errors import DataError
-from inr_core.operators import compiled_gram, toeplitz
+from inr_core.operators import prepared, toeplitz
 from inr_core.operators.compiled_transfer import transfer_function
 from inr_core.operators.toeplitz import toeplitz_kernel
 
@@ -44,7 +44,7 @@ def test_a_single_sample_is_a_single_wave() -> None:
 def test_frames_that_are_prepared_for_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     shape, frames = (15, 22), [samples(60, seed) for seed in range(3)]
     points, weights = (torch.stack(parts).reshape(3, 4, 15, -1).squeeze(-1) for parts in zip(*frames, strict=True))
-    monkeypatch.setattr(compiled_gram, "_PREPARED", set())
+    monkeypatch.setattr(prepared, "_PREPARED", set())
     expected = toeplitz_kernel(points, weights, shape)
     called = list[tuple[int, int]]()
 
@@ -53,7 +53,7 @@ def test_frames_that_are_prepared_for_have_it(monkeypatch: pytest.MonkeyPatch) -
         return transfer_function(where, strengths, size)
 
     monkeypatch.setattr(toeplitz, "transfer_function", noted)
-    compiled_gram.prepare(shape)
+    prepared.prepare(shape)
     for n in (3, 1):
         made = toeplitz_kernel(points[:n], weights[:n], shape)
         assert (made - expected[:n]).norm() < 2e-4 * expected[:n].norm()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inr_core.operators import compiled_gram
+from inr_core.operators import prepared
 from inr_core.operators.toeplitz import ToeplitzGram
 from inr_core.solvers import compiled_outlook
 from inr_core.solvers.change_solver import outlook
@@ -48,14 +48,14 @@ def test_it_is_what_it_is_in_double_precision(shape: tuple[int, int], coils: int
 def test_with_the_products_compiled_it_is_the_same(monkeypatch: pytest.MonkeyPatch, *, changed: bool) -> None:
     """Of a frame, whose change meets the same kernel, and of joint frames, where it does not."""
     shape = (15, 22)
-    monkeypatch.setattr(compiled_gram, "_PREPARED", set())
+    monkeypatch.setattr(prepared, "_PREPARED", set())
     one, other = frame(shape, torch.complex64), frame(shape, torch.complex64)
     other.kernel = rand(1, 4, *shape, seed=6).real.float()
     csm, prediction = rand(2, *shape, seed=3).to(torch.complex64), rand(*shape, seed=4).to(torch.complex64)
     change = rand(*shape, seed=5).to(torch.complex64) if changed else None
     frames = one, JointFrames.ahead([one], other)
     expected = [outlook(each, csm, prediction, change=change) for each in frames]
-    compiled_gram.prepare(shape)
+    prepared.prepare(shape)
     for each, known in zip(frames, expected, strict=True):
         assert each.gram(csm).runs_alone
         made = outlook(each, csm, prediction, change=change)
@@ -71,7 +71,7 @@ def test_what_some_coils_say_of_the_prediction_is_not_asked_again(
 ) -> None:
     """Of joint frames, whose prediction has a product of its own; of others it is of no use, and changes nothing."""
     shape = (15, 22)
-    monkeypatch.setattr(compiled_gram, "_PREPARED", {shape})
+    monkeypatch.setattr(prepared, "_PREPARED", {shape})
     one, other = frame(shape, kind), frame(shape, kind)
     other.kernel = rand(1, 4, *shape, seed=6).real.to(one.kernel.dtype)
     csm = rand(4, *shape, seed=3).to(kind)

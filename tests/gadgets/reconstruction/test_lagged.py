@@ -118,16 +118,18 @@ def test_an_image_does_not_wait_for_a_frame_that_is_overdue() -> None:
     arrived = threading.Event()
     begin = time.monotonic()
 
-    def source() -> Iterator[Frame]:
-        for number, frame in enumerate(frames(3)):
-            frame.arrived = begin + 0.02 * number
-            yield frame
-        assert arrived.wait(20), "the last image has not left while the scan pauses"
+    class Pausing(Waiting):
+        def __iter__(self) -> Iterator[Frame]:
+            yield from super().__iter__()
+            assert arrived.wait(20), "the last image has not left while the scan pauses"
 
+    made_frames = frames(3)
+    for number, frame in enumerate(made_frames):
+        frame.arrived = begin + 0.02 * number
     made = ReconGadget(None, ReconGadget.read_parameters({"method": "grasp", "refine": False, "lag_frames": 1}))
     made.header = SimpleNamespace(sequenceParameters=SimpleNamespace(TR=[20.0 / len(frames(1)[0].headers)]))
     images = list[Any]()
-    for image in made.process(source()):
+    for image in made.process(Pausing(made_frames)):
         images.append(image)
         if len(images) == 3:
             arrived.set()

@@ -666,7 +666,11 @@ def test_torch_is_imported_only_when_it_is_needed_and_warming_up_brings_it() -> 
         "assert 'torch' not in sys.modules, 'torch came with the module'\n"
         "gadget = recon.ReconGadget(None)\n"
         "assert 'torch' not in sys.modules, 'torch came with the gadget'\n"
-        "recon.warm_up()\n"
+        "from inr_gadgets.reconstruction.warming import warm_up\n"
+        "assert 'torch' not in sys.modules, 'torch came with the module that warms up'\n"
+        "warm_up()\n"
+        "from inr_core.operators.prepared import is_kept, is_prepared\n"
+        "assert is_prepared((128, 128)) and is_kept((128, 128)), 'not compiled'\n"
         "assert {'torch', 'finufft', 'numba', 'inr_core.methods.live'} <= set(sys.modules), 'still cold'\n"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], check=False, capture_output=True, text=True)

@@ -1,0 +1,115 @@
+"""What is done before a scan so that its first frames do not pay for it: imports, compiling, a toy scan."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from inr_core.devices import choose_device, prepare_process
+from inr_core.errors import DataError
+from inr_core.methods import make_live
+from inr_core.parameters.inr import InrParameters
+from inr_core.solvers.control import Control
+from inr_gadgets.header import encoding
+
+if TYPE_CHECKING:
+    import torch
+
+    from inr_core.methods.live import LiveMethod
+
+Shape = tuple[int, int]
+Stopped = Callable[[], bool]
+
+USUAL = 128, 128  # (ny, nx) that a server is warm for
+_COILS = 12
+_FRAMES = 4  # of a toy scan: the first ones' times say nothing of those of a scan
+_SPOKES = 13, 5  # frames that wait for the next one are few spokes
+
+
+def warm_up(stopped: Stopped = lambda: False, others: Iterable[Shape] | None = None) -> None:
+    """Import everything and reconstruct a toy scan, so that the first frame of the first scan does not pay for it.
+
+    Parameters
+    ----------
+    stopped
+        Asked before each step; True ends the warm-up: a process that exits in the middle of torch's work is aborted.
+    others
+        Sizes (ny, nx) to be warm for, besides the usual one; all that were compiled for, unless given.
+    """
+    prepare_process()
+    import finufft  # noqa: F401 - of images that nothing is compiled for
+    import torch
+
+    import inr_gadgets.reconstruction.recon  # noqa: F401
+    from inr_core.operators.prepared import kept
+
+    cpu = torch.device("cpu")
+    # Of a usual size: what is to be warm are the FFTs, the threads and the allocator that a real frame will find.
+    for device in {cpu, choose_device("auto")}:
+        if not make_ready(USUAL, device, stopped):
+            return
+    # What frames of all other sizes have in common is compiled once, too.
+    _toy_frames((24, 24), cpu, 5, 2, stopped)
+    for shape in kept() if others is None else others:
+        if shape != USUAL and not stopped():
+            make_ready(shape, cpu, stopped)
+
+
+def compiled_for(header: Any) -> list[Shape]:
+    """Sizes (ny, nx) of a scan's images, by its header, for which what is compiled is kept."""
+    from inr_core.operators.prepared import is_kept
+
+    found = set[Shape]()
+    for index in range(len(header.encoding or [])):
+        with contextlib.suppress(DataError):  # whoever reads its readouts says what is wrong with it
+            nx, ny, _ = encoding(header, index, told_radial=True).recon_matrix
+            found.add((ny, nx))
+    return [shape for shape in sorted(found) if is_kept(shape)]
+
+
+def make_ready(shape: Shape, device: torch.device, stopped: Stopped = lambda: False) -> bool:
+    """Reconstruct a toy scan of (ny, nx), with what is compiled for that size if the device is the CPU.
+
+    What is not kept on disk from a time before is compiled, in a minute.
+
+    Returns
+    -------
+    Whether it was done to the end.
+    """
+    from inr_core.operators.prepared import keep, prepare
+
+    on_cpu = device.type == "cpu"
+    if on_cpu:
+        prepare(shape)
+    for n_spokes in _SPOKES:
+        method = _toy_frames(shape, device, n_spokes, _FRAMES, stopped)
+        if stopped():
+            return False
+        method.tune()
+    method.refine(Control(stopped=stopped))
+    if stopped():
+        return False
+    if on_cpu:
+        keep(shape)
+    return True
+
+
+def _toy_frames(shape: Shape, device: torch.device, n_spokes: int, n_frames: int, stopped: Stopped) -> LiveMethod:
+    """The method after some frames of noise, fewer where it was stopped."""
+    import numpy as np
+    import torch
+
+    from inr_core.trajectory import radial_trajectory, spoke_angles
+
+    n_samples = 2 * max(shape)
+    traj = torch.from_numpy(radial_trajectory(spoke_angles(np.arange(n_spokes)), n_samples))
+    method = make_live("inr", shape, InrParameters(refine_passes=0.5), device)
+    for seed in range(n_frames):
+        if stopped():
+            break
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(_COILS, n_spokes, n_samples, dtype=torch.complex64, generator=generator)
+        (method.follow if method.looks_ahead(n_spokes) else method.add_frame)(noise, traj)
+        method.settle()
+    return method

@@ -1,0 +1,138 @@
+"""The command that compiles before a scan, and the scan that finds what it left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from inr_core.operators import prepared
+from inr_gadgets.cli import app
+from inr_gadgets.header import parse_header
+from inr_gadgets.reconstruction import warming
+from inr_gadgets.reconstruction.recon import ReconGadget
+from inr_gadgets.scan_file import ScanFile
+from inr_gadgets.simulate import simulate
+
+run = CliRunner().invoke
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is prepared, and what is kept is kept in a folder of the test."""
+    monkeypatch.setattr(prepared, "_PREPARED", set())
+    monkeypatch.setattr(prepared, "_WANTED", [])
+    monkeypatch.setattr(prepared, "folder_of", lambda function: tmp_path)
+
+
+@pytest.fixture
+def compiled_for(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """In place of a minute of compiling: for which sizes it was asked."""
+    asked = list[tuple[int, int]]()
+
+    def make_ready(shape: tuple[int, int], device: object) -> bool:
+        assert str(device) == "cpu"
+        asked.append(shape)
+        prepared.keep(shape)
+        return True
+
+    monkeypatch.setattr(warming, "make_ready", make_ready)
+    return asked
+
+
+def test_sizes_are_compiled_for_and_the_next_time_found(compiled_for: list[tuple[int, int]], tmp_path: Path) -> None:
+    said = run(app, ["prepare", "192", "160x96", "192"])
+    assert said.exit_code == 0
+    assert compiled_for == [(192, 192), (96, 160)]
+    lines = said.output.splitlines()
+    assert lines[1] == f"inr-recon: 160 x 96: compiled in 0 s, kept in {tmp_path}"
+    assert lines[2] == f"inr-recon: 192 x 192: compiled before, in {tmp_path}"
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        ("big", "a size of 'big'; expected N or NXxNY, of 8 to 1024 pixels; give the matrix: 192, or 192x160"),
+        ("192x4", "a size of '192x4'; expected"),
+        ("2048", "a size of '2048'; expected"),
+        ("129x136", "a size of 129 x 136; expected no prime factor above 13; such images are computed by libraries"),
+    ],
+)
+def test_sizes_that_make_no_sense(size: str, reason: str, compiled_for: list[tuple[int, int]]) -> None:
+    said = run(app, ["prepare", "192", size])
+    assert said.exit_code != 0 and compiled_for == []
+    assert reason in str(said.exception) + said.output
+
+
+def test_where_nothing_can_be_kept_nothing_is_compiled(
+    compiled_for: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared, "folder_of", lambda function: None)
+    said = run(app, ["prepare", "192"])
+    assert said.exit_code != 0 and compiled_for == []
+    assert "what is compiled cannot be kept; expected a folder that can be written to; set NUMBA_CACHE_DIR" in (
+        str(said.exception) + said.output
+    )
+
+
+def test_at_the_lowest_priority() -> None:
+    program = (
+        "import os; from inr_gadgets.commands import prepare as p\n"
+        "try:\n    p.prepare(['129'], gently=True)\nfinally:\n    print(os.nice(0))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "19" and "prime factor" in done.stderr
+
+
+def lines_before(shape: tuple[int, int], device: str = "cpu") -> list[str]:
+    """What a scan of that size says before it begins."""
+    made, lines = ReconGadget(None, ReconGadget.read_parameters({"method": "nufft"})), list[str]()
+    made.announce = lines.append
+    made._method(shape, torch.device(device))
+    return lines
+
+
+def test_a_scan_uses_what_is_kept_and_says_what_would_help() -> None:
+    lines = lines_before((96, 160))
+    assert lines == ["nothing has been compiled for 160 x 96 pixels: inr-recon prepare 160x96 makes live frames faster"]
+    assert not prepared.is_prepared((96, 160))
+    prepared.keep((96, 160))
+    assert lines_before((96, 160)) == [] and prepared.is_prepared((96, 160))
+
+
+def test_a_gpu_needs_nothing_compiled() -> None:
+    assert lines_before((96, 160), "meta") == [] and prepared.take_wanted() == []
+
+
+def test_what_was_stopped_is_not_noted_as_compiled() -> None:
+    shape, calls = (8, 6), iter(range(10**6))
+    assert not warming.make_ready(shape, torch.device("cpu"), lambda: next(calls) > 2)
+    assert not prepared.is_kept(shape)
+
+
+@pytest.mark.parametrize("others", [None, [], [(96, 96)]])
+def test_a_warm_process_is_so_for_what_was_compiled(
+    others: list[tuple[int, int]] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shape in ((128, 128), (96, 160), (96, 96)):
+        prepared.keep(shape)
+    made = list[tuple[int, int]]()
+    monkeypatch.setattr(warming, "make_ready", lambda shape, device, stopped: made.append(shape) is None)
+    monkeypatch.setattr(warming, "_toy_frames", lambda *given: None)
+    warming.warm_up(others=others)
+    assert made == [(128, 128), *([(96, 96), (96, 160)] if others is None else others)]
+
+
+def test_the_sizes_of_a_scan_are_those_of_its_header_that_are_kept(tmp_path: Path) -> None:
+    made = simulate(tmp_path / "scan.h5", matrix=20, frames=1, spokes=5, coils=2)
+    with ScanFile(made.scan) as scan:
+        header = parse_header(scan.header_xml)
+    assert warming.compiled_for(header) == []
+    prepared.keep((20, 20))
+    assert warming.compiled_for(header) == [(20, 20)]
+    header.encoding[0].reconSpace.matrixSize.x = -1
+    assert warming.compiled_for(header) == []
