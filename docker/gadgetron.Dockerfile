@@ -40,8 +40,7 @@ USER ${RUN_AS}
 RUN /opt/inr-recon/bin/inr-recon doctor
 # Compiled now, for matrices of these sizes, and again only on a processor of another kind.
 ARG MATRICES=128
-RUN /opt/inr-recon/bin/python -c "from inr_gadgets.reconstruction.warming import warm_up; warm_up()" \
-    && /opt/inr-recon/bin/inr-recon prepare ${MATRICES}
+RUN /opt/inr-recon/bin/inr-recon prepare ${MATRICES}
 EXPOSE 9002
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
     CMD ["/opt/inr-recon/bin/inr-recon", "ping", "--address", "127.0.0.1", "--port", "9002", "--version"]

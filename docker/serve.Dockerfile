@@ -46,8 +46,7 @@ USER 10001
 RUN inr-recon doctor
 # Compiled now, for matrices of these sizes, and again only on a processor of another kind.
 ARG MATRICES=128
-RUN python3 -c "from inr_gadgets.reconstruction.warming import warm_up; warm_up()" \
-    && inr-recon prepare ${MATRICES}
+RUN inr-recon prepare ${MATRICES}
 EXPOSE 9002
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \

@@ -14,7 +14,7 @@ from pathlib import Path
 from inr_core.errors import InrError
 from inr_gadgets.commands.common import say
 
-_START_S = 120.0  # a cold import of torch from a slow disk
+_START_S = 600.0  # a cold import of torch from a slow disk, and the first compiling on a busy machine
 _LOOK_S = 0.05
 _LISTENING = re.compile(r"listening on (\S+) port (\d+)\n")
 _WARM = re.compile(r"warm after|warm-up failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from inr_core.operators import prepared
 from inr_gadgets.cli import app
 from inr_gadgets.header import parse_header
 from inr_gadgets.reconstruction import warming
+from inr_gadgets.reconstruction.compile_apart import CompilingError
 from inr_gadgets.reconstruction.recon import ReconGadget
 from inr_gadgets.scan_file import ScanFile
 from inr_gadgets.simulate import simulate
@@ -41,6 +43,7 @@ def compiled_for(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         return True
 
     monkeypatch.setattr(warming, "make_ready", make_ready)
+    monkeypatch.setattr(warming, "compile_common", lambda: None)
     return asked
 
 
@@ -114,17 +117,65 @@ def test_what_was_stopped_is_not_noted_as_compiled() -> None:
     assert not prepared.is_kept(shape)
 
 
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, int]]]:
+    """In place of a minute of warming up: what would be done."""
+    done = list[tuple[str, tuple[int, int]]]()
+
+    def here(shape: tuple[int, int], device: object, stopped: Callable[[], bool]) -> bool:
+        done.append(("here", shape))
+        return True
+
+    def apart(shape: tuple[int, int], stopped: Callable[[], bool]) -> bool:
+        done.append(("apart", shape))
+        return not stopped()
+
+    monkeypatch.setattr(warming, "make_ready", here)
+    monkeypatch.setattr(warming, "compile_apart", apart)
+    monkeypatch.setattr(warming, "compile_common", lambda: None)
+    return done
+
+
+def test_a_process_never_compiles_what_a_scan_could_wait_for(steps: list[tuple[str, tuple[int, int]]]) -> None:
+    warming.warm_up()
+    assert steps == [("apart", (128, 128)), ("here", (128, 128))]
+    steps.clear()
+    prepared.keep((128, 128))
+    warming.warm_up()
+    assert steps == [("here", (128, 128))]
+
+
+def test_a_scan_that_comes_while_it_is_compiled_is_computed_by_libraries(
+    steps: list[tuple[str, tuple[int, int]]],
+) -> None:
+    warming.warm_up(lambda: True)
+    assert steps == [("apart", (128, 128))]
+    assert not prepared.is_prepared((128, 128))
+
+
+def test_what_cannot_be_kept_or_compiled_apart_is_compiled_in_the_process(
+    steps: list[tuple[str, tuple[int, int]]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(shape: tuple[int, int], stopped: Callable[[], bool]) -> bool:
+        raise CompilingError("no memory")
+
+    monkeypatch.setattr(warming, "compile_apart", fails)
+    warming.warm_up()
+    assert "compiling for 128 x 128 failed, and is done in this process: no memory" in caplog.text
+    monkeypatch.setattr(prepared, "folder_of", lambda function: None)
+    warming.warm_up()
+    assert steps == [("here", (128, 128))] * 2
+
+
 @pytest.mark.parametrize("others", [None, [], [(96, 96)]])
 def test_a_warm_process_is_so_for_what_was_compiled(
-    others: list[tuple[int, int]] | None, monkeypatch: pytest.MonkeyPatch
+    others: list[tuple[int, int]] | None, steps: list[tuple[str, tuple[int, int]]]
 ) -> None:
     for shape in ((128, 128), (96, 160), (96, 96)):
         prepared.keep(shape)
-    made = list[tuple[int, int]]()
-    monkeypatch.setattr(warming, "make_ready", lambda shape, device, stopped: made.append(shape) is None)
-    monkeypatch.setattr(warming, "_toy_frames", lambda *given: None)
     warming.warm_up(others=others)
-    assert made == [(128, 128), *([(96, 96), (96, 160)] if others is None else others)]
+    then = [(96, 96), (96, 160)] if others is None else others
+    assert [shape for _, shape in steps] == [(128, 128), *then]
 
 
 def test_the_sizes_of_a_scan_are_those_of_its_header_that_are_kept(tmp_path: Path) -> None:

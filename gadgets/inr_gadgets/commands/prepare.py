@@ -40,7 +40,7 @@ def prepare(
     from inr_core.devices import prepare_process
     from inr_core.errors import ConfigError, ParameterError
     from inr_core.operators.prepared import can_be_prepared, is_kept, place
-    from inr_gadgets.reconstruction.warming import make_ready
+    from inr_gadgets.reconstruction.warming import compile_common, make_ready
 
     for ny, nx in shapes:
         if not can_be_prepared((ny, nx)):
@@ -54,6 +54,7 @@ def prepare(
             "set NUMBA_CACHE_DIR to one, here and where scans are reconstructed",
         )
     prepare_process()
+    compile_common()
     for ny, nx in shapes:
         if is_kept((ny, nx)):
             say(f"{nx} x {ny}: compiled before, in {place()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,14 @@ from inr_core.methods import make_live
 from inr_core.parameters.inr import InrParameters
 from inr_core.solvers.control import Control
 from inr_gadgets.header import encoding
+from inr_gadgets.reconstruction.compile_apart import CompilingError, compile_apart
 
 if TYPE_CHECKING:
     import torch
 
     from inr_core.methods.live import LiveMethod
+
+logger = logging.getLogger(__name__)
 
 Shape = tuple[int, int]
 Stopped = Callable[[], bool]
@@ -44,16 +48,41 @@ def warm_up(stopped: Stopped = lambda: False, others: Iterable[Shape] | None = N
     import inr_gadgets.reconstruction.recon  # noqa: F401
     from inr_core.operators.prepared import kept
 
+    if not _compiled(stopped):
+        return
     cpu = torch.device("cpu")
     # Of a usual size: what is to be warm are the FFTs, the threads and the allocator that a real frame will find.
     for device in {cpu, choose_device("auto")}:
         if not make_ready(USUAL, device, stopped):
             return
-    # What frames of all other sizes have in common is compiled once, too.
-    _toy_frames((24, 24), cpu, 5, 2, stopped)
+    compile_common()
     for shape in kept() if others is None else others:
         if shape != USUAL and not stopped():
             make_ready(shape, cpu, stopped)
+
+
+def _compiled(stopped: Stopped) -> bool:
+    """Have the usual size compiled for, before anything of this process asks for it; False where that was stopped.
+
+    Not in this process: a scan that comes meanwhile would wait for it, and is computed by libraries instead.
+    """
+    from inr_core.operators.prepared import is_kept, place
+
+    if is_kept(USUAL) or place() is None:
+        return True
+    logger.info("compiling for %d x %d, once for this machine", *reversed(USUAL))
+    try:
+        return compile_apart(USUAL, stopped)
+    except (OSError, CompilingError) as error:
+        logger.warning("compiling for %d x %d failed, and is done in this process: %s", *reversed(USUAL), error)
+        return True
+
+
+def compile_common() -> None:
+    """Compile what frames of all sizes have in common that nothing else is compiled for."""
+    import torch
+
+    _toy_frames((24, 24), torch.device("cpu"), 5, 2, lambda: False)
 
 
 def compiled_for(header: Any) -> list[Shape]:

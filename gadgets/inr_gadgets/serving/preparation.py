@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib
 import logging
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+from inr_gadgets.reconstruction.compile_apart import COMMAND, CompilingError, compile_apart
+
 logger = logging.getLogger(__name__)
 
 Shape = tuple[int, int]
-
-_LOOK_S = 0.2
 
 
 def take_wanted() -> list[Shape]:
@@ -38,7 +36,7 @@ class Preparation:
     wanted
         Gives the sizes (ny, nx) that have come since it was last asked.
     command
-        That compiles for a size, which is added to it as NXxNY.
+        See :func:`~inr_gadgets.reconstruction.compile_apart.compile_apart`.
     ready
         Called with a size that was compiled for, and with what says whether to stop: a scan has begun, or the server
         ends.
@@ -52,7 +50,7 @@ class Preparation:
     def __init__(
         self,
         wanted: Callable[[], list[Shape]] = take_wanted,
-        command: Sequence[str] = (sys.executable, "-m", "inr_gadgets.cli", "prepare", "--gently"),
+        command: Sequence[str] = COMMAND,
         ready: Callable[[Shape, Callable[[], bool]], None] = make_ready,
     ) -> None:
         self._wanted, self._command, self._ready = wanted, command, ready
@@ -89,7 +87,7 @@ class Preparation:
                 shape = self._left.pop(0)
             try:
                 self._compile_for(shape)
-            except OSError as error:
+            except (OSError, CompilingError) as error:
                 logger.warning("nothing is compiled for %d x %d: %s", *reversed(shape), error)
             except Exception:
                 logger.exception("compiling for %d x %d failed; the server goes on as it did", *reversed(shape))
@@ -98,23 +96,9 @@ class Preparation:
         ny, nx = shape
         began = time.monotonic()
         logger.info("compiling for %d x %d, at the lowest priority", nx, ny)
-        with tempfile.TemporaryFile() as said:
-            words = [*self._command, f"{nx}x{ny}"]
-            # A session of its own: Ctrl-C at the server's terminal is the server's to answer.
-            with subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
-            ) as child:
-                while child.poll() is None and not self._stopped.wait(_LOOK_S):
-                    pass
-                if child.returncode is None:
-                    child.kill()  # nobody is disturbed by what it leaves half done
-                    return
-            said.seek(0)
-            lines = said.read().decode(errors="replace").strip().splitlines()
-        seconds = time.monotonic() - began
-        if child.returncode != 0:
-            logger.warning("nothing is compiled for %d x %d: %s", nx, ny, lines[-1] if lines else "no reason was given")
+        if not compile_apart(shape, self._stopped.is_set, gently=True, command=self._command):
             return
+        seconds = time.monotonic() - began
         logger.info("compiled for %d x %d in %.0f s: the next scan of that size is faster", nx, ny, seconds)
         if not self._busy_or_stopped():
             self._ready(shape, self._busy_or_stopped)

@@ -47,7 +47,9 @@ def test_sizes_are_compiled_for_one_after_the_other(
     make: Callable[..., Preparation], ready: list[Shape], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     done = tmp_path / "done"
-    program = f"import sys; open({str(done)!r}, 'a').write(sys.argv[1] + ' ')"
+    program = (
+        f"import sys; _, how, size = sys.argv; assert how == '--gently'; open({str(done)!r}, 'a').write(size + ' ')"
+    )
     preparation = make(program, [(192, 160), (96, 96)], [], [(64, 64)])
     with caplog.at_level(logging.INFO):
         for _ in range(3):
