@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numba
 from filelock import FileLock, Timeout
 from numba.core.caching import FunctionCache
 
@@ -56,3 +61,24 @@ def folder_of(function: Any) -> Path | None:
     """Where a compiled function is kept; None where it is compiled anew in each process."""
     kept = function._cache
     return Path(kept.cache_path) if isinstance(kept, SharedCache) else None
+
+
+def _open_closed_folder() -> None:
+    """Use ``NUMBA_CACHE_DIR`` from a copy where it cannot be written to: numba does not even read it then.
+
+    So it is in a container whose root is read-only. What is compiled besides is kept as long as this process lasts.
+    """
+    folder = numba.config.CACHE_DIR
+    if not folder or not Path(folder).is_dir() or os.access(folder, os.W_OK):
+        return
+    try:
+        copy = tempfile.mkdtemp(prefix="inr-recon-compiled-")
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+    except OSError as error:  # shutil.Error is one
+        logger.warning("%s cannot be written to, nor copied: %s", folder, error)
+        return
+    numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = copy  # for processes of this one, too
+
+
+_open_closed_folder()  # before the first function asks

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import filelock
+import numba
 import pytest
 
 from inr_core import compiling, function_cache
@@ -138,3 +139,27 @@ def test_a_file_system_without_locks_is_done_without(
     with caplog.at_level(logging.WARNING):
         assert function(1, 2) == 3
     assert f"compiled functions are not kept in {folder}: [Errno 37] No locks available" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_to_is_used_from_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed, copies = tmp_path / "closed", tmp_path / "copies"
+    (closed / "functions").mkdir(parents=True)
+    copies.mkdir()
+    (closed / "functions" / "kept").write_text("as it was")
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(closed))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(closed))
+    monkeypatch.setattr("tempfile.tempdir", str(copies))
+    function_cache._open_closed_folder()
+    assert str(closed) == numba.config.CACHE_DIR  # it can be written to
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(closed))
+    function_cache._open_closed_folder()
+    (copy,) = copies.iterdir()
+    assert numba.config.CACHE_DIR == os.environ["NUMBA_CACHE_DIR"] == str(copy)
+    assert (copy / "functions" / "kept").read_text() == "as it was"
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(closed))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    function_cache._open_closed_folder()
+    assert str(closed) == numba.config.CACHE_DIR
+    assert f"{closed} cannot be written to, nor copied: [Errno 2]" in caplog.text
