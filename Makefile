@@ -17,7 +17,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 # One after the other, since each measures time; the table at the end says what was reached.
-BENCHMARKS := live refine scaling floor lag serve external flow throughput gpu
+BENCHMARKS := live matrices refine scaling floor lag serve external flow throughput gpu
 bench: $(STAMP)
 	$(foreach name,$(BENCHMARKS),$(BIN)/python benchmarks/$(name).py &&) $(BIN)/python benchmarks/summary.py
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
 import shutil
@@ -14,41 +15,64 @@ from typing import Any
 
 import numba
 from filelock import FileLock, Timeout
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE_S = 20.0  # a function is read or written in milliseconds; who waits longer waits for a process that hangs
+_PATIENCE_S = 20.0  # files are read or written in milliseconds; who waits longer waits for a process that hangs
 
 
 class SharedCache(FunctionCache):  # type: ignore[misc]  # numba has no types
-    """numba's cache of a function, read and written by one process at a time.
+    """numba's cache of a function, whose files one process at a time reads or writes."""
 
-    numba numbers what is kept of a function, and an index says which number is for which size. Of two processes that
-    keep their first sizes at once both take the same number: the next process would be given the function of another
-    size for its own, and would write beyond its arrays.
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+
+
+class _Files(IndexDataCacheFile):  # type: ignore[misc]
+    """The files of a function: an index that says which number is for which size, and a file for each number.
+
+    numba takes the first free number without asking others. Of two processes that keep their first sizes at once both
+    take the same one: the next process would be given the function of another size for its own, and would write beyond
+    its arrays. So it would where a process dies after the index and before the file, if there is one of that name from
+    sources of before.
     """
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """What is kept for a signature, or None: then it is compiled."""
-        target_context.refresh()  # takes long when it is the first: before the others have to wait
-        with self._alone("not looked for") as alone:
-            return super().load_overload(sig, target_context) if alone else None
+    lost = False  # whether this process could not keep something
+    patience_s = _PATIENCE_S
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled for a signature."""
+    def load(self, key: Any) -> Any:
+        """What is kept under a key, or None: then it is compiled."""
+        with self._alone("not looked for") as alone:
+            return super().load(key) if alone else None
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep something under a key."""
         with self._alone("not kept") as alone:
-            if alone:
-                super().save_overload(sig, data)
+            if not alone:
+                _Files.lost = True
+                return
+            try:
+                taken = self._load_index()
+                if key not in taken:
+                    free = next(name for n in itertools.count(1) if (name := self._data_name(n)) not in taken.values())
+                    Path(self._data_path(free)).unlink(missing_ok=True)
+                super().save(key, data)
+            except OSError as error:  # no room: frames go on
+                _Files.lost = True
+                logger.warning("what was compiled is not kept in %s: %s", self._cache_path, error)
 
     @contextmanager
     def _alone(self, otherwise: str) -> Iterator[bool]:
-        lock = FileLock(Path(self.cache_path) / "inr-recon.lock", timeout=_PATIENCE_S)
+        lock = FileLock(Path(self._cache_path) / "inr-recon.lock", timeout=_Files.patience_s)
         try:
             lock.acquire()
         except (OSError, NotImplementedError, Timeout) as error:
-            # Frames go on: this process compiles for itself.
-            logger.warning("compiled functions are %s in %s: %s", otherwise, self.cache_path, error)
+            # Frames go on: this process compiles for itself, and waits no second time.
+            _Files.patience_s = 0.0
+            logger.warning("compiled functions are %s in %s: %s", otherwise, self._cache_path, error)
             yield False
             return
         try:
@@ -57,10 +81,18 @@ class SharedCache(FunctionCache):  # type: ignore[misc]  # numba has no types
             lock.release()
 
 
+def all_is_kept() -> bool:
+    """Whether everything that this process has compiled is on disk, and stays there when it ends."""
+    return not _Files.lost and not _copies
+
+
 def folder_of(function: Any) -> Path | None:
     """Where a compiled function is kept; None where it is compiled anew in each process."""
     kept = function._cache
     return Path(kept.cache_path) if isinstance(kept, SharedCache) else None
+
+
+_copies: list[str] = []  # made by this process, and gone with it
 
 
 def _open_closed_folder() -> None:
@@ -78,6 +110,7 @@ def _open_closed_folder() -> None:
     except OSError as error:  # shutil.Error is one
         logger.warning("%s cannot be written to, nor copied: %s", folder, error)
         return
+    _copies.append(copy)
     numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = copy  # for processes of this one, too
 
 

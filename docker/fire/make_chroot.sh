@@ -6,9 +6,8 @@
 # ROOT.tar  the files of the image inr-recon (docker export); without it they are made here, by debootstrap and pip,
 #           with what docker/wheels holds
 #
-# FREE_MB (200) is the room that is left in it, MATRICES (128) are what is compiled for; SUITE, MIRROR, TORCH, EXTRAS and
-# pip's own variables (PIP_NO_INDEX, ..)
-# may be set. Needs mke2fs 1.43 or newer, which fills the image without mounting it.
+# FREE_MB (200) is the room that is left in it; MATRICES (128), without ROOT.tar, are what is compiled for; SUITE, MIRROR,
+# TORCH, EXTRAS and pip's own variables (PIP_NO_INDEX, ..) may be set. Needs mke2fs 1.43 or newer, which fills the image without mounting it.
 set -eu
 out=$(realpath "$1") tar=${2:+$(realpath "$2")}
 source=$(realpath "$(dirname "$0")/../..")
@@ -32,9 +31,10 @@ else
     chroot "$root" sh -c 'cd /src && exec sh docker/make_venv.sh /opt/inr-recon "$1" "$2"' sh "$torch" "${EXTRAS:-}"
     : >"$root/etc/resolv.conf"
     rm -rf "$root/src"
-    # Compiled now, for matrices of these sizes, and again only on a processor of another kind.
-    chroot "$root" env PATH=/opt/inr-recon/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 \
-        NUMBA_CACHE_DIR=/var/cache/inr-recon inr-recon prepare ${MATRICES:-128}
+    # Compiled now, for matrices of these sizes, and again only on a processor of another kind. torch needs /proc.
+    unshare --mount --propagation private sh -c 'mount -t proc proc "$1/proc" && exec chroot "$@"' sh "$root" \
+        env PATH=/opt/inr-recon/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 NUMBA_CACHE_DIR=/var/cache/inr-recon \
+        inr-recon prepare ${MATRICES:-128}
 fi
 # What a container's engine writes for it, and nobody for a chroot.
 printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >"$root/etc/hosts"

@@ -18,13 +18,14 @@ if inr-recon ping --address 127.0.0.1 --port 9002 --timeout 2 >/dev/null 2>&1; t
 fi
 mkdir -p "$(dirname "$log")"
 set -- inr-recon serve --port 9002 "$@"
-# torch learns from /proc what the processor can do, and computes slower without. A mount in a namespace of the server's
+# torch learns from /proc what the processor can do; without it the live image's network is refused (no FBGEMM). A mount in a namespace of the server's
 # own goes with the server: it does not keep FIRE from taking the image away.
 if [ ! -e /proc/self ]; then
     if unshare --mount --propagation private mount -t proc proc /proc 2>/dev/null; then
         set -- unshare --mount --propagation private sh -c 'mount -t proc proc /proc && exec "$@"' sh "$@"
     else
-        echo "start_inr.sh: /proc is not there and cannot be mounted; the reconstruction will be slower" >&2
+        echo "start_inr.sh: /proc is not there and cannot be mounted, and torch cannot do without: mount it" >&2
+        exit 1
     fi
 fi
 # Away from FIRE's terminal and process group, so that it lives on after this script.

@@ -27,6 +27,8 @@ class ServerProcess:
     ----------
     log
         File that keeps what it says.
+    options
+        Of ``inr-recon serve``.
 
     Attributes
     ----------
@@ -34,9 +36,9 @@ class ServerProcess:
         Known once it is ready.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *options: str) -> None:
         self.log, self.port = log, 0
-        words = [sys.executable, "-m", "inr_gadgets.cli", "serve", "--port", "0"]
+        words = [sys.executable, "-m", "inr_gadgets.cli", "serve", "--port", "0", *options]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         with log.open("w") as said:
             self._process = subprocess.Popen(words, stderr=said, stdout=subprocess.DEVNULL, env=environment)
@@ -87,9 +89,9 @@ class ServerStartError(InrError):
 
 
 @contextlib.contextmanager
-def serving(log: Path) -> Iterator[ServerProcess]:
-    """Run a warm server."""
-    server = ServerProcess(log)
+def serving(log: Path, *options: str) -> Iterator[ServerProcess]:
+    """Run a warm server, with options of ``inr-recon serve``."""
+    server = ServerProcess(log, *options)
     try:
         server.wait_until_ready()
         yield server

@@ -106,7 +106,8 @@ def test_without_a_folder_to_keep_it_in_it_says_so(
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own for functions that are compiled now, and little patience."""
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(function_cache, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(function_cache._Files, "patience_s", 0.05)
+    monkeypatch.setattr(function_cache._Files, "lost", False)
     return tmp_path
 
 
@@ -123,7 +124,8 @@ def test_a_process_that_hangs_with_the_lock_holds_up_nobody(alone: Path, caplog:
     with filelock.FileLock(folder / "inr-recon.lock"), caplog.at_level(logging.WARNING):
         assert function(1, 2) == 3
     assert f"not looked for in {folder}: The file lock" in caplog.text and f"not kept in {folder}" in caplog.text
-    assert not list(folder.glob("*.nbi"))
+    assert not list(folder.glob("*.nbi")) and not function_cache.all_is_kept()
+    assert function_cache._Files.patience_s == 0  # nobody waits twice
 
 
 @pytest.mark.usefixtures("alone")
@@ -141,6 +143,39 @@ def test_a_file_system_without_locks_is_done_without(
     assert f"compiled functions are not kept in {folder}: [Errno 37] No locks available" in caplog.text
 
 
+@pytest.mark.usefixtures("alone")
+def test_a_full_disk_costs_no_frame(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(function_cache._Files, "_save_data", full)
+    function = compiled(lambda a, b: a + b)
+    folder_of(function)
+    with caplog.at_level(logging.WARNING):
+        assert function(1, 2) == 3
+    assert "No space left on device" in caplog.text and not function_cache.all_is_kept()
+
+
+KILLED = """
+import os, sys
+from numba.core.caching import IndexDataCacheFile
+from sizes import twice
+
+IndexDataCacheFile._save_data = lambda *given: os._exit(0)
+twice(int(sys.argv[1]))(0)
+"""
+
+
+def test_a_process_that_dies_while_it_keeps_something_leaves_no_function_under_another_s_name(tmp_path: Path) -> None:
+    source = tmp_path / "sizes.py"
+    source.write_text(MODULE)
+    one = "from sizes import twice; print(twice({})(0))"
+    assert printed(started(one.format(1), tmp_path)) == "2"
+    source.write_text(MODULE + "# of a later version")
+    printed(started(KILLED, tmp_path, 50))
+    assert printed(started(one.format(50), tmp_path)) == "100"
+
+
 def test_a_folder_that_cannot_be_written_to_is_used_from_a_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,12 +186,14 @@ def test_a_folder_that_cannot_be_written_to_is_used_from_a_copy(
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(closed))
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(closed))
     monkeypatch.setattr("tempfile.tempdir", str(copies))
+    monkeypatch.setattr(function_cache, "_copies", [])
     function_cache._open_closed_folder()
     assert str(closed) == numba.config.CACHE_DIR  # it can be written to
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(closed))
     function_cache._open_closed_folder()
     (copy,) = copies.iterdir()
     assert numba.config.CACHE_DIR == os.environ["NUMBA_CACHE_DIR"] == str(copy)
+    assert not function_cache.all_is_kept()  # it is gone with this process
     assert (copy / "functions" / "kept").read_text() == "as it was"
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(closed))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))

@@ -7,28 +7,28 @@ for all processes that follow. Which sizes that was done for is noted beside it.
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-import llvmlite.binding
 import numba
 
 import inr_core
-from inr_core.function_cache import folder_of
+from inr_core.function_cache import all_is_kept, folder_of
 from inr_core.operators.column_blocks import to_blocks
 from inr_core.operators.column_transform import radices
 
+_LEAST, _MOST = 8, 1024  # pixels each way that can be prepared for
 _WORTH_IT = 64 * 64  # pixels: what is smaller is fast enough by libraries
 _PREPARED = set[tuple[int, int]]()
 _WANTED: list[tuple[int, int]] = []
 
 
 def can_be_prepared(shape: tuple[int, int]) -> bool:
-    """Whether there are compiled operators for images of (ny, nx): where no size has a prime factor above 13."""
-    return all(radices(n) and radices(2 * n) for n in shape)  # transfer functions are made on a doubled grid
+    """Whether there are compiled operators for images of (ny, nx): 8 to 1024 each way, no prime factor above 13."""
+    # Transfer functions are made on a doubled grid.
+    return all(_LEAST <= n <= _MOST and radices(n) and radices(2 * n) for n in shape)
 
 
 def prepare(shape: tuple[int, int]) -> bool:
@@ -47,18 +47,25 @@ def is_prepared(shape: tuple[int, int]) -> bool:
     return shape in _PREPARED
 
 
-def choose(shape: tuple[int, int]) -> bool:
+def choose(shape: tuple[int, int], *, want: bool = True) -> bool:
     """Before a scan of (ny, nx): compute with what is compiled for that size if it is on disk, else by libraries.
+
+    Parameters
+    ----------
+    want
+        Whether such scans are to be faster the next time.
 
     Returns
     -------
     False where compiling would help: the size is then among those that :func:`take_wanted` gives.
     """
     ny, nx = shape
-    if is_prepared(shape) or ny * nx < _WORTH_IT or not can_be_prepared(shape):
+    if is_prepared(shape) or not can_be_prepared(shape):
         return True
     if is_kept(shape):
         return prepare(shape)
+    if not want or ny * nx < _WORTH_IT or place() is None:
+        return True
     if shape not in _WANTED:
         _WANTED.append(shape)
     return False
@@ -66,7 +73,9 @@ def choose(shape: tuple[int, int]) -> bool:
 
 def take_wanted() -> list[tuple[int, int]]:
     """Sizes (ny, nx) that scans had and nothing was compiled for, each once."""
-    taken, _WANTED[:] = list(_WANTED), []
+    taken = []
+    while _WANTED:
+        taken.append(_WANTED.pop(0))
     return taken
 
 
@@ -77,19 +86,20 @@ def is_kept(shape: tuple[int, int]) -> bool:
 
 
 def keep(shape: tuple[int, int]) -> None:
-    """Note that all that is compiled for images of (ny, nx) has been; without a word where nothing can be kept."""
+    """Note that all that is compiled for images of (ny, nx) has been; nothing where it was not kept."""
     mark = _mark(shape)
-    if mark is not None:
+    if mark is not None and all_is_kept():
         with contextlib.suppress(OSError):
             mark.touch()
 
 
 def kept() -> list[tuple[int, int]]:
-    """All sizes (ny, nx) for which :func:`is_kept`."""
+    """All sizes (ny, nx) for which :func:`is_kept`, the newest first."""
     folder = place()
-    marks = [] if folder is None else sorted(folder.glob(f"prepared_*_{_state()}"))
+    marks = [] if folder is None else list(folder.glob(f"prepared_*_{_state()}"))
+    marks.sort(key=lambda mark: mark.stat().st_mtime, reverse=True)
     sizes = (mark.name.split("_")[1:3] for mark in marks)
-    return sorted((int(ny), int(nx)) for ny, nx in sizes)
+    return [(int(ny), int(nx)) for ny, nx in sizes]
 
 
 def place() -> Path | None:
@@ -107,11 +117,13 @@ def _state() -> str:
     """A name for what compiled functions depend on: at least numba's own conditions for using what is kept."""
     root = Path(inr_core.__file__).parent
     # Whole seconds: neither an image's layers nor every file system keep fractions.
-    sources = [(str(path), int(path.stat().st_mtime), path.stat().st_size) for path in sorted(root.rglob("*.py"))]
-    processor = llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten()
-    described = numba.__version__, platform.python_version(), processor, sorted(_settings()), sources
+    found = [(path, path.stat()) for path in sorted(root.rglob("*.py")) if path.is_file()]
+    sources = [(str(path), int(stat.st_mtime), stat.st_size) for path, stat in found]
+    described = numba.__version__, platform.python_version(), _processor(), sources
     return sha256(repr(described).encode()).hexdigest()[:16]
 
 
-def _settings() -> list[tuple[str, str]]:
-    return [(name, value) for name, value in os.environ.items() if name.startswith("NUMBA_CPU_")]
+def _processor() -> object:
+    """What numba compiles for, whether it was told or has looked."""
+    target: object = to_blocks.targetctx.codegen().magic_tuple()  # type: ignore[attr-defined]
+    return target

@@ -34,7 +34,19 @@ _FOLDER_CURES = {
     "current folder": "give outputs a path of their own, or change to a folder of yours",
     "temporary files": "set TMPDIR to a folder that can",
 }
-NEEDED = ("numpy", "torch", "torchkbnufft", "finufft", "numba", "ismrmrd", "gadgetron", "h5py", "typer", "rich")
+NEEDED = (
+    "numpy",
+    "torch",
+    "torchkbnufft",
+    "finufft",
+    "numba",
+    "filelock",
+    "ismrmrd",
+    "gadgetron",
+    "h5py",
+    "typer",
+    "rich",
+)
 
 
 def examine(ports: Sequence[int] = (9002, WORKER_PORT)) -> list[Finding]:
@@ -170,14 +182,18 @@ def _nufft() -> list[Finding]:
 def _compiled() -> list[Finding]:
     """For which sizes frames are fast on a CPU, from the first one on."""
     try:
+        from inr_core.function_cache import all_is_kept
         from inr_core.operators.prepared import kept, place
     except (ImportError, OSError) as error:
-        return [Finding("compiled", "bad", f"numba does not load: {error}")]
+        return [Finding("compiled", "bad", f"what compiles does not load: {error}")]
     folder = place()
+    sizes = ", ".join(f"{nx} x {ny}" for ny, nx in sorted(kept()))
+    if sizes and not all_is_kept():
+        cure = "for others set NUMBA_CACHE_DIR to a folder that can be written to"
+        return [Finding("compiled", "ok", f"for {sizes}, used from a copy; {cure}")]
     if folder is None:
         cure = "each process compiles for itself, a minute: set NUMBA_CACHE_DIR to a folder that can be written to"
         return [Finding("compiled", "missing", f"nothing can be kept; {cure}")]
-    sizes = ", ".join(f"{nx} x {ny}" for ny, nx in kept())
     if not sizes:
         cure = "the first start of a server does it for 128 x 128, in a minute or two, or now: inr-recon prepare 128"
         return [Finding("compiled", "missing", f"for no size yet in {folder}; {cure}")]

@@ -12,6 +12,11 @@ import typer
 from inr_gadgets.commands.common import command, say
 
 _LOWEST = 19  # priority
+_CLOSED = (
+    "what is compiled cannot be kept",
+    "a folder that can be written to and locked",
+    "set NUMBA_CACHE_DIR to one, here and where scans are reconstructed",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -39,20 +44,19 @@ def prepare(
 
     from inr_core.devices import prepare_process
     from inr_core.errors import ConfigError, ParameterError
+    from inr_core.function_cache import all_is_kept
     from inr_core.operators.prepared import can_be_prepared, is_kept, place
     from inr_gadgets.reconstruction.warming import compile_common, make_ready
 
     for ny, nx in shapes:
         if not can_be_prepared((ny, nx)):
             raise ParameterError(
-                f"a size of {nx} x {ny}", "no prime factor above 13", "such images are computed by libraries"
+                f"a size of {nx} x {ny}",
+                "8 to 1024 pixels each way and no prime factor above 13",
+                "such images are computed by libraries",
             )
-    if place() is None:
-        raise ConfigError(
-            "what is compiled cannot be kept",
-            "a folder that can be written to",
-            "set NUMBA_CACHE_DIR to one, here and where scans are reconstructed",
-        )
+    if place() is None or not all_is_kept():
+        raise ConfigError(*_CLOSED)
     prepare_process()
     compile_common()
     for ny, nx in shapes:
@@ -61,6 +65,8 @@ def prepare(
             continue
         began = time.monotonic()
         make_ready((ny, nx), torch.device("cpu"))
+        if not all_is_kept():
+            raise ConfigError(*_CLOSED)
         say(f"{nx} x {ny}: compiled in {time.monotonic() - began:.0f} s, kept in {place()}")
 
 
@@ -70,8 +76,6 @@ def _shape(size: str) -> tuple[int, int]:
 
     found = re.fullmatch(r"(\d+)(?:x(\d+))?", size.strip().lower())
     numbers = [int(number) for number in found.groups(default=found[1])] if found else []
-    if not numbers or not all(8 <= number <= 1024 for number in numbers):
-        raise ParameterError(
-            f"a size of '{size}'", "N or NXxNY, of 8 to 1024 pixels", "give the matrix: 192, or 192x160"
-        )
+    if not numbers:
+        raise ParameterError(f"a size of '{size}'", "N or NXxNY", "give the matrix: 192, or 192x160")
     return numbers[1], numbers[0]

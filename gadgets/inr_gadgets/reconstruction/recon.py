@@ -88,6 +88,7 @@ class ReconGadget(Gadget):
     parameters: ReconParameters
 
     _slices: Slices | None = None  # of the scan, once there is one
+    _told: frozenset[tuple[int, int]] = frozenset()  # sizes that nothing is compiled for
 
     known_parameters = staticmethod(known_parameters)
     read_parameters = staticmethod(read_parameters)
@@ -233,7 +234,9 @@ class ReconGadget(Gadget):
     def _choose_operators(self, shape: tuple[int, int]) -> None:
         from inr_core.operators.prepared import choose
 
-        if not choose(shape):
+        live = isinstance(self.parameters, LiveParameters) and not self.parameters.offline
+        if not choose(shape, want=live) and shape not in self._told:
+            self._told |= {shape}
             ny, nx = shape
             cure = f"inr-recon prepare {nx}x{ny} makes live frames faster"
             self.announce(f"nothing has been compiled for {nx} x {ny} pixels: {cure}")

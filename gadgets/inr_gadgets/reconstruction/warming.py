@@ -27,6 +27,7 @@ Stopped = Callable[[], bool]
 
 USUAL = 128, 128  # (ny, nx) that a server is warm for
 _COILS = 12
+_MOST_OTHERS = 8  # sizes that a server is warm for, besides the usual one: the newest
 _FRAMES = 4  # of a toy scan: the first ones' times say nothing of those of a scan
 _SPOKES = 13, 5  # frames that wait for the next one are few spokes
 
@@ -39,7 +40,7 @@ def warm_up(stopped: Stopped = lambda: False, others: Iterable[Shape] | None = N
     stopped
         Asked before each step; True ends the warm-up: a process that exits in the middle of torch's work is aborted.
     others
-        Sizes (ny, nx) to be warm for, besides the usual one; all that were compiled for, unless given.
+        Sizes (ny, nx) to be warm for, besides the usual one; the eight that were compiled for last, unless given.
     """
     prepare_process()
     import finufft  # noqa: F401 - of images that nothing is compiled for
@@ -48,15 +49,14 @@ def warm_up(stopped: Stopped = lambda: False, others: Iterable[Shape] | None = N
     import inr_gadgets.reconstruction.recon  # noqa: F401
     from inr_core.operators.prepared import kept
 
-    if not _compiled(stopped):
-        return
-    cpu = torch.device("cpu")
+    cpu, device = torch.device("cpu"), choose_device("auto")
     # Of a usual size: what is to be warm are the FFTs, the threads and the allocator that a real frame will find.
-    for device in {cpu, choose_device("auto")}:
-        if not make_ready(USUAL, device, stopped):
-            return
+    if device != cpu and not make_ready(USUAL, device, stopped):
+        return
+    if not _compiled(stopped) or not make_ready(USUAL, cpu, stopped):
+        return
     compile_common()
-    for shape in kept() if others is None else others:
+    for shape in kept()[:_MOST_OTHERS] if others is None else others:
         if shape != USUAL and not stopped():
             make_ready(shape, cpu, stopped)
 
@@ -111,6 +111,7 @@ def make_ready(shape: Shape, device: torch.device, stopped: Stopped = lambda: Fa
     on_cpu = device.type == "cpu"
     if on_cpu:
         prepare(shape)
+        _grid_any_coils(shape)
     for n_spokes in _SPOKES:
         method = _toy_frames(shape, device, n_spokes, _FRAMES, stopped)
         if stopped():
@@ -122,6 +123,16 @@ def make_ready(shape: Shape, device: torch.device, stopped: Stopped = lambda: Fa
     if on_cpu:
         keep(shape)
     return True
+
+
+def _grid_any_coils(shape: Shape) -> None:
+    """Compile gridding for any number of coils: there is one function for one coil, one for a few, one for many."""
+    import numpy as np
+
+    from inr_core.operators.compiled_gridding import gridded
+
+    for n_coils in (1, 8, 16):
+        gridded(np.zeros((4, 2), np.float32), np.zeros((n_coils, 4), np.complex64), shape)
 
 
 def _toy_frames(shape: Shape, device: torch.device, n_spokes: int, n_frames: int, stopped: Stopped) -> LiveMethod:

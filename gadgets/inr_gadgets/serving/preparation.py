@@ -24,8 +24,11 @@ def take_wanted() -> list[Shape]:
 
 def make_ready(shape: Shape, stopped: Callable[[], bool]) -> None:
     """Load into this process what was compiled, and reconstruct a toy scan with it."""
+    from inr_core.operators.prepared import is_kept
+
     warming, torch = (importlib.import_module(name) for name in ("inr_gadgets.reconstruction.warming", "torch"))
-    warming.make_ready(shape, torch.device("cpu"), stopped)
+    if is_kept(shape):  # and not for other sources than this process has
+        warming.make_ready(shape, torch.device("cpu"), stopped)
 
 
 class Preparation:
@@ -67,8 +70,9 @@ class Preparation:
             self._left += [shape for shape in self._wanted() if shape not in self._taken]
             self._taken.update(self._left)
             if self._left and self._thread is None and not self._stopped.is_set():
-                self._thread = threading.Thread(target=self._run, name="preparation", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="preparation", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def close(self) -> None:
         """End what is under way, and return when it has ended."""
@@ -100,8 +104,12 @@ class Preparation:
             return
         seconds = time.monotonic() - began
         logger.info("compiled for %d x %d in %.0f s: the next scan of that size is faster", nx, ny, seconds)
-        if not self._busy_or_stopped():
-            self._ready(shape, self._busy_or_stopped)
+        disturbed = False
 
-    def _busy_or_stopped(self) -> bool:
-        return self._stopped.is_set() or self.busy()
+        def stopped() -> bool:
+            nonlocal disturbed  # a scan that has come and gone has disturbed it, too
+            disturbed = disturbed or self._stopped.is_set() or self.busy()
+            return disturbed
+
+        if not stopped():
+            self._ready(shape, stopped)

@@ -335,6 +335,8 @@ def run_until_told(make: Callable[[Callable[[], None]], Server], preparation: Pr
         server.start()
         logger.info("listening on %s port %d", server.host, server.port)
         name = signals.wait()
+        if preparation is not None:
+            preparation.close()  # scans that send what they have need the cores
         if name is None:
             logger.info("the one scan has ended")
             server.stop("this server takes one scan, which has ended")

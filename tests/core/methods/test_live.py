@@ -623,6 +623,13 @@ def test_a_size_that_another_scan_prepares_for_in_mid_scan_changes_nothing(
 ) -> None:
     scan, sizes = cine_scan(frames=8, matrix=(22, 15), coils=4), set[tuple[int, int]]()
     monkeypatch.setattr(prepared, "_PREPARED", sizes)
+    made, transfer_function = list[int](), toeplitz.transfer_function
+
+    def noted(*given: Any) -> Any:
+        made.append(1)
+        return transfer_function(*given)
+
+    monkeypatch.setattr(toeplitz, "transfer_function", noted)
     series = []
     for change in (len(scan.kspace), 4):
         sizes.clear()
@@ -633,4 +640,5 @@ def test_a_size_that_another_scan_prepares_for_in_mid_scan_changes_nothing(
             images.append(method.add_frame(*data))
             method.settle()
         series.append(torch.stack(images))
+        assert bool(made) == (change == 4)
     assert (series[1] - series[0]).norm() < 1e-3 * series[0].norm()

@@ -110,7 +110,7 @@ def test_closing_ends_what_is_under_way_and_nothing_begins_after_it(
     program = f"import time; open({str(begun)!r}, 'a').write('x'); time.sleep(60)"
     preparation = make(program, [(192, 160), (96, 96)], [(64, 64)])
     preparation.look()
-    until(begun.exists)
+    until(lambda: begun.exists() and begun.read_text() == "x")
     began = time.monotonic()
     preparation.close()
     assert time.monotonic() - began < 30
