@@ -1,6 +1,6 @@
 """Live series of other matrices than 128 x 128: by libraries, as the first scan of a size is, and by what is compiled.
 
-    python benchmarks/matrices.py [--matrices 96 192 256] [--repeats 2]
+    python benchmarks/matrices.py [--matrices 96 160 192] [--repeats 2]
 
 13 spokes a frame, each taking twice its time at the scanner, through warm servers with a folder of their own for
 what is compiled: one that has compiled for 128 x 128 alone, and one after ``inr-recon prepare``.
@@ -29,7 +29,7 @@ _SETTINGS = {"recon.refine": "false"}
 def main() -> None:
     """Measure, print, save."""
     parser = Options(__doc__)
-    parser.add_argument("--matrices", type=int, nargs="+", default=[96, 192, 256], help="sizes of square images")
+    parser.add_argument("--matrices", type=int, nargs="+", default=[96, 160, 192], help="sizes of square images")
     parser.add_argument("--repeats", type=int, default=2, help="scans of each through each server; the median counts")
     arguments = parser.parse_args()
     described = machine()

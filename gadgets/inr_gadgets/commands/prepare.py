@@ -30,7 +30,7 @@ def prepare(
     ],
     gently: Annotated[bool, typer.Option("--gently", help="At the lowest priority, beside scans.")] = False,
 ) -> None:
-    """Compile for images of other sizes than 128 x 128, once for this machine: live frames then take half the time.
+    """Compile for images of other sizes than 128 x 128, once for this machine: live frames are faster then.
 
     It takes a minute or two for a size. Without it a server compiles, after the first scan of a size, for the next one.
 
