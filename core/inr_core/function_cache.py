@@ -25,10 +25,11 @@ _PATIENCE_S = 20.0  # files are read or written in milliseconds; who waits longe
 class SharedCache(FunctionCache):  # type: ignore[misc]  # numba has no types
     """numba's cache of a function, whose files one process at a time reads or writes."""
 
+    _cache_file: Any
+
     def __init__(self, function: Any) -> None:
         super().__init__(function)
-        stamp = self._impl.locator.get_source_stamp()
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, self._cache_file._source_stamp)
 
 
 class _Files(IndexDataCacheFile):  # type: ignore[misc]

@@ -29,6 +29,7 @@ from inr_core.operators.spreading import (
     wrap_rows,
 )
 
+COLUMNS = 1, 8, W  # of images that go through together, each number by a function of its own
 _GROUP = 8  # blocks of the grid that samples are spread to together: they stay in a core's second cache
 
 
@@ -138,7 +139,7 @@ def gridded(points: Array, coefficients: Array, shape: tuple[int, int]) -> Array
     out = np.empty((len(coefficients), ny, 2 * nx), np.float32)
     for first in range(0, len(coefficients), W):
         some, images = coefficients[first : first + W], out[first : first + W]
-        columns = next(n for n in (1, 8, W) if n >= len(some))
+        columns = next(n for n in COLUMNS if n >= len(some))
         each = W // columns
         rows = np.empty((-(-ny // each), 2 * width * W + ROOM), np.float32)
         samples = points, some.view(np.float32), spread_table(), *samples_of_groups(points, _GROUP * each, width)

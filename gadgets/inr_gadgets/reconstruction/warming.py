@@ -129,9 +129,9 @@ def _grid_any_coils(shape: Shape) -> None:
     """Compile gridding for any number of coils: there is one function for one coil, one for a few, one for many."""
     import numpy as np
 
-    from inr_core.operators.compiled_gridding import gridded
+    from inr_core.operators.compiled_gridding import COLUMNS, gridded
 
-    for n_coils in (1, 8, 16):
+    for n_coils in COLUMNS:
         gridded(np.zeros((4, 2), np.float32), np.zeros((n_coils, 4), np.complex64), shape)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
 import threading
@@ -24,9 +23,11 @@ def take_wanted() -> list[Shape]:
 
 def make_ready(shape: Shape, stopped: Callable[[], bool]) -> None:
     """Load into this process what was compiled, and reconstruct a toy scan with it."""
-    from inr_core.operators.prepared import is_kept
+    import torch
 
-    warming, torch = (importlib.import_module(name) for name in ("inr_gadgets.reconstruction.warming", "torch"))
+    from inr_core.operators.prepared import is_kept
+    from inr_gadgets.reconstruction import warming
+
     if is_kept(shape):  # and not for other sources than this process has
         warming.make_ready(shape, torch.device("cpu"), stopped)
 

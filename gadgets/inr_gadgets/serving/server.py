@@ -328,7 +328,7 @@ def run_until_told(make: Callable[[Callable[[], None]], Server], preparation: Pr
     preparation
         What compiles after scans, if anything does; closed with the server.
     """
-    with contextlib.nullcontext() if preparation is None else contextlib.closing(preparation), Signals() as signals:
+    with Signals() as signals:
         server = make(signals.end_waiting)
         if preparation is not None:
             preparation.busy = lambda: server.busy
